@@ -65,6 +65,8 @@ class simulated_devices {
 class simulated_link {
   public:
     static constexpr bool is_host = false;
+    static constexpr bool own_streams = false;
+    static constexpr int relaxed = 0;
     using clock = simulated_devices::clock;
     using stream = simulated_devices::queue*;
     using event = simulated_devices::mark*;
@@ -80,6 +82,7 @@ class simulated_link {
         current() = device;
         return 0;
     }
+    int capture(int&) const noexcept { return 0; }
     int allocate(void*& out, std::size_t bytes, stream) const {
         const std::lock_guard lock{of_->mutex_};
         out = reinterpret_cast<void*>(of_->next_memory_);
@@ -104,6 +107,9 @@ class simulated_link {
         of_->pinned_.erase(at);
         return 0;
     }
+    int allocate_pinned(void*&, std::size_t) const noexcept { return 1; }
+    int release_pinned(void*) const noexcept { return 1; }
+    void forget() const noexcept {}
     int make_stream(stream& out) const {
         out = new simulated_devices::queue{current(), {}};
         return 0;
@@ -126,6 +132,7 @@ class simulated_link {
         return 0;
     }
     int order(stream s, event e) const {
+        if (s == nullptr) return 0; // the default stream, which nobody uses
         const std::lock_guard lock{of_->mutex_};
         if (e->when > s->busy) s->busy = e->when;
         return 0;

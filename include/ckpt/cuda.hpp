@@ -13,6 +13,7 @@
 #include <ckpt/dlpack.hpp>
 #include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/cuda_api.hpp>
+#include <ckpt/gpu/cuda_elements.hpp>
 #include <ckpt/gpu/engine.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/gpu/upload_types.hpp>
@@ -31,7 +32,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI {
 
 /// How an upload is carried out.
 struct upload_options {
-    cudaStream_t stream{};         ///< where the tensors will be used: it waits for the last copy
+    /// Of the target's device: `places` are written behind the work that it has, and it waits for the last copy, so
+    /// that the tensors may be used in it at once. Null: the default stream of each device.
+    cudaStream_t stream{};
     int device{-1};                ///< -1: the current one. Plans for several devices say it themselves
     std::vector<pattern> select{}; ///< keys that are uploaded; empty: all
     std::vector<upload_cast> casts{};
@@ -42,11 +45,15 @@ struct upload_options {
     unsigned readers{2};              ///< threads that read; 3 fill a PCIe 4 link from the page cache, 6 one of PCIe 5
     unsigned slots{8};                ///< of pinned memory
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< of one slot
-    bool stream_ordered{false};                        ///< allocates from the device's pool (cudaMallocAsync)
-    bool verify{false};                                ///< compares the checksums of records that are read whole
-    progress_callback progress{};                      ///< called by the calling thread; false stops the upload
+    /// Allocates from the device's pool (cudaMallocAsync), and frees in the order of `stream`, which must then live as
+    /// long as the device_tensors.
+    bool stream_ordered{false};
+    bool verify{false};           ///< compares the checksums of records that are read whole
+    progress_callback progress{}; ///< called by the calling thread; false stops the upload
     /// Memory of the caller's, one for each target, at multiples of 256; none: the upload's own.
     std::span<const device_place> places{};
+    /// For plans for several devices: as `stream`, one for each target, and in place of it; none: the default ones.
+    std::span<const cudaStream_t> streams{};
 };
 
 /// A tensor in device memory. Borrows from its device_tensors.
@@ -56,7 +63,8 @@ struct device_tensor {
     std::span<const std::int64_t> shape{};
     std::span<const std::int64_t> strides{}; ///< in elements
     int device{};
-    double scale{1}; ///< of one that is quantised as a whole, and its zero point
+    std::uint64_t nbytes{}; ///< of its elements, each counted once, without what lies between them
+    double scale{1};        ///< of one that is quantised as a whole, and its zero point
     std::int64_t zero_point{};
 };
 
@@ -91,7 +99,8 @@ class device_tensors {
                           t.type,
                           {t.shape, t.rank},
                           {t.strides, t.rank},
-                          memory_->at(t.target).device};
+                          memory_->at(t.target).device,
+                          detail::bytes_of(t.type, t.numel)};
         if (t.quantised != nullptr) {
             out.scale = t.quantised->scale;
             out.zero_point = t.quantised->zero_point;
@@ -100,6 +109,13 @@ class device_tensors {
     }
     result<device_tensor> at(std::string_view, // the memory goes with it: name the upload first
                              std::size_t = 0) const&& = delete;
+
+    /// All memory of a target: the caller's, or the upload's own, which goes with it. Null where nothing was needed.
+    [[nodiscard]] device_place memory(std::size_t target = 0) const& noexcept {
+        const auto number = static_cast<std::uint32_t>(target);
+        return {memory_->at(number).memory, static_cast<std::size_t>(plan().targets[number].bytes)};
+    }
+    device_place memory(std::size_t = 0) const&& = delete; // it goes with the upload: name that first
 
     /// The first element of a contiguous tensor of type T. Tied tensors give the same pointer.
     /// Fails with `dtype_mismatch`, with `needs_copy` where the tensor is not contiguous, and as `at` does.
@@ -171,11 +187,19 @@ class device_tensors {
     how.past_host = options.past_host;
     how.places = options.places;
     const detail::cuda_api api{options.stream_ordered};
-    auto memory = detail::run_upload(api, plan, how);
+    std::vector<cudaStream_t> streams(options.streams.begin(), options.streams.end());
+    bool fits = streams.empty() || streams.size() == plan.targets();
+    for (std::size_t t = 0; streams.empty() && t < plan.targets(); ++t)
+        fits = fits && (options.stream == nullptr || plan.device(t) == plan.device(0));
+    if (!fits) {
+        error e = api.failure(device_call::order, cudaErrorInvalidResourceHandle);
+        e.detail += detail::str_cat("; ", streams.size(), " of `streams` for ", plan.targets(), " targets");
+        e.hint = "a stream is for targets of its own device: `streams` has one for each target";
+        return e;
+    }
+    if (streams.empty()) streams.assign(plan.targets(), options.stream);
+    auto memory = detail::upload_beside(api, plan, how, std::span<const cudaStream_t>{streams});
     if (!memory) return std::move(memory).failure();
-    for (auto& target : (*memory)->targets())
-        if (const int code = api.order(options.stream, target.done); code != 0)
-            return api.failure(device_call::order, code);
     return device_tensors{*std::move(memory)};
 }
 

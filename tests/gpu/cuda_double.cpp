@@ -57,7 +57,8 @@ template <class Body> cudaError_t plain_call(const char* name, Body body) {
 }
 
 /// A call that works with a device. `device_of` gives it, or nothing where a handle is none.
-template <class DeviceOf, class Body> cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
+template <bool NeedsContext = true, class DeviceOf, class Body>
+cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
     model& m = model::get();
     const std::lock_guard lock{m.mutex};
     m.begin_call(name);
@@ -69,7 +70,9 @@ template <class DeviceOf, class Body> cudaError_t call(const char* name, failing
             m.report(kind::bad_handle, m.here() + ": no such stream or event");
             return cudaErrorInvalidResourceHandle;
         }
+        if (m.spoils_captures(name)) return cudaErrorStreamCaptureUnsupported;
         cudaError_t& broken = m.broken[static_cast<std::size_t>(device)];
+        if (NeedsContext) m.contexts[static_cast<std::size_t>(m.thread().device)] = true;
         const auto failure = m.failures.find(m.log.size());
         const bool fails = failure != m.failures.end();
         if (fails && failure->second.second) m.break_device(device, failure->second.first);
@@ -214,6 +217,8 @@ constexpr error_text error_texts[] = {
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
     {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
     {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
 };
 
@@ -247,7 +252,7 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaSetDevice(int device) {
     const auto is_one = [&](const model& m) { return device >= 0 && device < m.with.devices; };
-    return call(
+    return call<false>(
         "cudaSetDevice", failing::does_nothing,
         [&](model& m) {
             m.thread().wanted_device = device;
@@ -256,6 +261,7 @@ cudaError_t cudaSetDevice(int device) {
         [&](model& m) {
             if (!is_one(m)) return cudaErrorInvalidDevice;
             m.thread().device = device;
+            m.contexts[static_cast<std::size_t>(device)] = true;
             return cudaSuccess;
         });
 }
@@ -345,6 +351,8 @@ cudaError_t cudaHostRegister(void* begin, std::size_t bytes, unsigned flags) {
         if (attribute(m, m.thread().device, cudaDevAttrHostRegisterSupported) == 0) return cudaErrorNotSupported;
         if (read_only && attribute(m, m.thread().device, cudaDevAttrHostRegisterReadOnlySupported) == 0)
             return cudaErrorNotSupported;
+        if (bytes > m.with.most_registered || m.total.registered_bytes + bytes > m.with.most_registered_together)
+            return cudaErrorMemoryAllocation;
         return m.register_host(begin, bytes, read_only);
     });
 }
@@ -352,7 +360,9 @@ cudaError_t cudaHostUnregister(void* begin) {
     return call("cudaHostUnregister", [&](model& m) { return m.release_host(begin, false); }, failing::gives_back);
 }
 cudaError_t cudaHostAlloc(void** out, std::size_t bytes, unsigned) {
-    return call("cudaHostAlloc", [&](model& m) { return m.allocate_host(out, bytes); });
+    return call("cudaHostAlloc", [&](model& m) {
+        return bytes > m.with.most_allocated ? cudaErrorMemoryAllocation : m.allocate_host(out, bytes);
+    });
 }
 cudaError_t cudaMallocHost(void** out, std::size_t bytes) {
     return call("cudaMallocHost", [&](model& m) { return m.allocate_host(out, bytes); });
@@ -469,6 +479,32 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     return event_call("cudaEventQuery", event, [](model& m, event_state& e) { return done(m.is_done(e)); });
+}
+
+// Captures, of which only their rules are modelled: nothing may be issued to a stream meanwhile.
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+    return call("cudaThreadExchangeStreamCaptureMode", [&](model& m) {
+        std::swap(*mode, m.thread().capture_mode);
+        return cudaSuccess;
+    });
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+    return stream_call("cudaStreamBeginCapture", stream, [&](model& m, stream_state&) {
+        m.captures.push_back({stream, std::this_thread::get_id(), mode});
+        return cudaSuccess;
+    });
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+    return stream_call("cudaStreamEndCapture", stream, [&](model& m, stream_state&) {
+        *graph = nullptr;
+        const auto at = std::find_if(m.captures.begin(), m.captures.end(),
+                                     [&](const detail::stream_capture& c) { return c.stream == stream; });
+        if (at == m.captures.end()) return cudaErrorIllegalState;
+        const bool is_spoiled = at->is_spoiled;
+        m.captures.erase(at);
+        return is_spoiled ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+    });
 }
 
 // Copies.

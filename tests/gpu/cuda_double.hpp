@@ -42,8 +42,11 @@ struct options {
     std::size_t memory{std::size_t{8} << 30}; ///< of each device
     int driver_version{CUDART_VERSION}; ///< below 12.8 there are no batches; of a lower major version nothing works
     int runtime_version{CUDART_VERSION};
-    int polls{3};                  ///< how often a query says "not ready" before the lazy mode does the work
-    bool failed_wait_waits{false}; ///< whether a wait that `fail_call` makes fail has waited
+    int polls{3}; ///< how often a query says "not ready" before the lazy mode does the work
+    std::size_t most_registered{~std::size_t{0}};          ///< by one call of cudaHostRegister
+    std::size_t most_registered_together{~std::size_t{0}}; ///< by all of them
+    std::size_t most_allocated{~std::size_t{0}};           ///< by one call of cudaHostAlloc
+    bool failed_wait_waits{false};                         ///< whether a wait that `fail_call` makes fail has waited
 };
 
 enum class kind : std::uint8_t {
@@ -63,6 +66,7 @@ enum class kind : std::uint8_t {
     unfinished_read,      ///< `read` of bytes whose work nobody knew to be done
     unknown_kernel,       ///< a launch of what has no body
     bad_launch,           ///< a grid or block that no device takes
+    capture_spoiled,      ///< a call that ends the capture of a stream, by another thread or this one
     storage,              ///< misuse of GPUDirect Storage, see cufile_double.cpp
     unfinished_work,      ///< at the end: work that nobody waited for
     leaked_memory,
@@ -109,6 +113,8 @@ void fail_call(std::uint64_t n, cudaError_t error, bool sticky = false);
 /// The bytes of device memory, without waiting for anything.
 [[nodiscard]] std::vector<std::byte> read(const void* device, std::size_t bytes);
 void set_memory(int device, std::size_t bytes);
+/// Whether the device has a context: it was made current, or was so when a call needed one.
+[[nodiscard]] bool has_context(int device);
 void set_attribute(int device, cudaDeviceAttr attribute, int value);
 
 /// What the body of a kernel works with. Each access says how much it touches; one that is wrong ends the kernel.

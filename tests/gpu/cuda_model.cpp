@@ -41,6 +41,7 @@ void model::reset(const options& w) {
     ++generation_;
     violations.clear();
     failures.clear();
+    captures.clear();
     log.clear();
     attributes.clear();
     const auto devices = static_cast<std::size_t>(std::max(w.devices, 0));
@@ -49,6 +50,7 @@ void model::reset(const options& w) {
     total.peak_device_bytes.assign(devices, 0);
     capacity.assign(devices, w.memory);
     broken.assign(devices, cudaSuccess);
+    contexts.assign(devices, false);
     streams_.clear();
     handles_.clear();
     events_.clear();
@@ -85,6 +87,28 @@ void model::begin_call(const char* name) {
     log.push_back(name);
     if (with.how != mode::random || pace_ == 0) return;
     for (std::uint64_t steps = random() % (pace_ + 1); steps != 0; --steps) run_any();
+}
+
+bool model::spoils_captures(std::string_view call) {
+    constexpr std::string_view unsafe[] = {
+        "cudaMalloc",           "cudaFree",        "cudaHostRegister",      "cudaHostUnregister",
+        "cudaHostAlloc",        "cudaMallocHost",  "cudaFreeHost",          "cudaEventQuery",
+        "cudaEventSynchronize", "cudaStreamQuery", "cudaStreamSynchronize", "cudaDeviceSynchronize",
+        "cudaMemcpy",           "cudaMemset"};
+    if (std::find(std::begin(unsafe), std::end(unsafe), call) == std::end(unsafe)) return false;
+    bool out = false;
+    for (stream_capture& c : captures) {
+        const bool is_own = c.thread == std::this_thread::get_id();
+        const auto mode = thread().capture_mode;
+        const bool forbids =
+            mode == cudaStreamCaptureModeGlobal
+                ? c.mode == cudaStreamCaptureModeGlobal || (is_own && c.mode != cudaStreamCaptureModeRelaxed)
+                : mode == cudaStreamCaptureModeThreadLocal && is_own && c.mode != cudaStreamCaptureModeRelaxed;
+        c.is_spoiled = c.is_spoiled || forbids;
+        out = out || forbids;
+    }
+    if (out) report(kind::capture_spoiled, here() + " while a stream is captured");
+    return out;
 }
 
 void model::break_device(int device, cudaError_t error) {
@@ -366,6 +390,7 @@ const char* name(kind what) {
     case kind::unfinished_read: return "unfinished_read";
     case kind::unknown_kernel: return "unknown_kernel";
     case kind::bad_launch: return "bad_launch";
+    case kind::capture_spoiled: return "capture_spoiled";
     case kind::storage: return "storage";
     case kind::unfinished_work: return "unfinished_work";
     case kind::leaked_memory: return "leaked_memory";
@@ -411,6 +436,9 @@ counters totals() {
 }
 std::vector<std::byte> read(const void* device, std::size_t bytes) {
     return with_model([&](model& m) { return m.read(device, bytes); });
+}
+bool has_context(int device) {
+    return with_model([&](model& m) { return static_cast<bool>(m.contexts[static_cast<std::size_t>(device)]); });
 }
 void set_memory(int device, std::size_t bytes) {
     with_model([&](model& m) { m.capacity[static_cast<std::size_t>(device)] = bytes; });

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 
 namespace cuda_double::detail {
@@ -72,6 +73,14 @@ struct region {
     history past;
 };
 
+/// The capture of a stream into a graph, in which nothing is put here.
+struct stream_capture {
+    cudaStream_t stream{};
+    std::thread::id thread{};
+    cudaStreamCaptureMode mode{};
+    bool is_spoiled{false};
+};
+
 /// One copy as asked for, and as it will be done.
 struct copy_part {
     void* to{nullptr};
@@ -107,9 +116,13 @@ class model {
 
     // Calls.
     options with{};
+    std::vector<bool> contexts{};      ///< of each device: whether there is one
     std::vector<cudaError_t> broken{}; ///< of each device: its sticky error
     void begin_call(const char* name);
     void break_device(int device, cudaError_t error);
+    std::vector<stream_capture> captures{};
+    /// Whether the call may not be made while a stream is captured; if one is, its capture is lost.
+    bool spoils_captures(std::string_view call);
     void report(kind what, std::string text);
     [[nodiscard]] std::string here() const; ///< the call that runs, for messages
 
@@ -119,6 +132,7 @@ class model {
         int device{0};
         int wanted_device{0}; ///< by the last cudaSetDevice, also one that failed
         cudaError_t last_error{cudaSuccess};
+        cudaStreamCaptureMode capture_mode{cudaStreamCaptureModeGlobal};
         std::vector<std::tuple<dim3, dim3, std::size_t, cudaStream_t>> launches{};
     };
     thread_state& thread();

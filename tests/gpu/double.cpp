@@ -498,6 +498,35 @@ TEST_CASE("another device is current than a launch, an event or memory needs") {
     });
 }
 
+TEST_CASE("a call that ends the capture of a stream, in another thread or the same") {
+    for (const auto how : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed})
+        for (const bool same_thread : {false, true}) {
+            const bool forbids =
+                how == cudaStreamCaptureModeGlobal || (how != cudaStreamCaptureModeRelaxed && same_thread);
+            const auto program = [&](bool right) {
+                const rig r;
+                CHECK(cudaStreamBeginCapture(r.a, how) == cudaSuccess);
+                const auto other = [&] {
+                    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+                    if (right) CHECK(cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess);
+                    void* p = nullptr;
+                    const auto got = cudaMalloc(&p, bytes);
+                    CHECK(got == (right || !forbids ? cudaSuccess : cudaErrorStreamCaptureUnsupported));
+                    if (got == cudaSuccess) CHECK(cudaFree(p) == cudaSuccess);
+                    if (right) CHECK(cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess);
+                    if (right) CHECK(mode == cudaStreamCaptureModeRelaxed);
+                };
+                if (same_thread) other();
+                else std::thread{other}.join();
+                cudaGraph_t graph{};
+                CHECK(cudaStreamEndCapture(r.a, &graph) ==
+                      (right || !forbids ? cudaSuccess : cudaErrorStreamCaptureInvalidated));
+            };
+            if (forbids) caught(kind::capture_spoiled, program);
+            else program(false);
+        }
+}
+
 /// A mapping of a file of two pages.
 struct mapped_file {
     std::FILE* file{std::tmpfile()};

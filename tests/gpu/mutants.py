@@ -43,13 +43,34 @@ MUTANTS = {
         "api.failure(device_call::record, code);\n",
         "",
     ),
+    "the_callers_stream_does_not_wait": (
+        "        if (const int code = api.order(target.caller, target.done); code != 0)\n"
+        "            return api.failure(device_call::order, code);\n",
+        "",
+    ),
+    "a_null_stream_is_that_of_another_device": (
+        "        if (const int code = api.order(target.caller, target.done); code != 0)",
+        "        (void)scope.use(memory->targets().front().device);\n"
+        "        if (const int code = api.order(target.caller, target.done); code != 0)",
+    ),
+    "memory_of_the_caller_is_written_early": (
+        "        if (const int code = api_.order(t.stream, t.done); code != 0) "
+        "return api_.failure(device_call::order, code);\n",
+        "",
+    ),
+    "memory_of_the_caller_is_read_into_early": (
+        "                if (past_host_)\n"
+        "                    if (const int code = api_.synchronise(target.stream); code != 0)",
+        "                if (past_host_ && target.owned)\n"
+        "                    if (const int code = api_.synchronise(target.stream); code != 0)",
+    ),
     "event_of_one_device_at_the_end": (
         "        if (const int code = api.record(target.done, target.stream);",
         "        if (&target != &memory->targets().front()) continue;\n"
         "        if (const int code = api.record(target.done, target.stream);",
     ),
     "no_wait_at_the_end": (
-        "            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));\n",
+        "            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));\n",
         "",
     ),
     "waits_for_the_first_device_at_the_end": (
@@ -57,11 +78,12 @@ MUTANTS = {
         "            if (!std::exchange(t.busy, false) || &t != &targets_.front()) continue;",
     ),
     "a_failed_wait_is_not_repeated": (
-        "keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));",
-        "keep(device_call::synchronise, api_.synchronise(t.stream));",
+        "keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));",
+        "keep(device_call::synchronise, last = api_.synchronise(t.stream));",
     ),
     "device_is_not_restored": (
-        "        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });\n",
+        "        if (now_ != before_ && insist([&] { return api_.use_device(before_); }) != 0) "
+        "api_.forget();\n",
         "",
     ),
     "copies_on_the_current_device": (
@@ -73,25 +95,66 @@ MUTANTS = {
     "ring_is_unpinned_too_early": (
         "        std::optional<error> first;\n"
         "        const auto keep",
-        "        if (std::exchange(ring_pinned_, false)) (void)api_.unpin(ring_.bytes().data());\n"
+        "        (void)ring_.release(api_);\n"
         "        std::optional<error> first;\n"
         "        const auto keep",
     ),
     "ring_is_not_unpinned": (
-        "        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));\n",
+        "        const auto [call, code] = ring_.release(api_);\n"
+        "        keep(call, code);\n",
         "",
     ),
-    "ring_is_not_pinned": (
-        "        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0) return "
-        "api_.failure(device_call::pin, code);\n",
+    "ring_is_not_pinned": ("        int code = api.pin(data_, bytes, false);", "        int code = 0;"),
+    "memory_that_is_refused_ends_the_upload": (
+        "        if (refused.code == errc::device_lost) return refused;",
+        "        return refused;",
+    ),
+    "a_part_of_the_ring_is_not_pinned": (
+        "for (; slots > 1 && pinned_ < bytes; pinned_ += step_)",
+        "for (; slots > 1 && pinned_ + step_ < bytes; pinned_ += step_)",
+    ),
+    "parts_of_the_ring_stay_pinned": (
+        "            if (code = api.unpin(data_ + pinned_); code == 0) continue;",
+        "            continue;",
+    ),
+    "without_threads_nobody_reads": ("if (readers.threads.empty()) take(p, room);", "if (wanted == 0) take(p, room);"),
+    "a_context_where_no_target_is": ("        if (ends_) return;\n", ""),
+    "the_callers_thread_makes_devices_current": (
+        "    const bool here = Api::own_streams ||",
+        "    const bool here = true ||",
+    ),
+    "memory_of_the_runtime_leaks": (
+        "        if (allocated_ != 0) first = {device_call::release_pinned, api.release_pinned(data_)};\n",
         "",
+    ),
+    "an_error_that_was_overcome_is_left": (
+        "        api.forget();\n        reason = std::move(refused.detail);",
+        "        reason = std::move(refused.detail);",
     ),
     "frees_before_it_waits": (
         "        (void)drain(scope);\n"
-        "        for (target& t : targets_) {",
+        "        if (abandoned_) return;",
         "        for (target& t : targets_) t.busy = false;\n"
         "        (void)drain(scope);\n"
-        "        for (target& t : targets_) {",
+        "        if (abandoned_) return;",
+    ),
+    "pool_memory_is_freed_in_another_order": (
+        "(void)api_.release(t.memory, t.caller);",
+        "(void)api_.release(t.memory, t.stream);",
+    ),
+    "captures_of_others_are_spoiled": (
+        "        if (!relaxed_) relaxed_ = api_.capture(capture_) == 0;\n",
+        "",
+    ),
+    "captures_of_others_are_spoiled_by_readers": ("            (void)api_.capture(relaxed);\n", ""),
+    "capture_mode_is_not_restored": (
+        "        if (relaxed_) (void)insist([&] { return api_.capture(capture_); });\n",
+        "",
+    ),
+    "what_cannot_be_waited_for_is_freed": ("            ring_.abandon();", "            (void)ring_.release(api_);"),
+    "what_goes_on_is_taken_for_done": (
+        "            abandoned_ = abandoned_ || (last != 0 &&",
+        "            abandoned_ = abandoned_ || (last == 1 &&",
     ),
     "memory_leaks": ("            t.owned = true;\n", ""),
     "scratch_leaks": (
@@ -191,7 +254,8 @@ def in_tokens(text):
     return " ".join(f"\n{t}\n" if t.startswith("#") else t for t in tokens)
 
 
-PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/device_memory.hpp", "gpu/engine.hpp"]
+PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/pinned_ring.hpp", "gpu/device_memory.hpp",
+         "gpu/engine.hpp"]
 DETAIL = "namespace ckpt::inline CKPT_DETAIL_ABI::detail"
 
 
@@ -220,7 +284,10 @@ def main():
                    f"{body}}} // namespace mutant_{name}\n")
         out.append(f"struct engine_{name} {{\n    using options = mutant_{name}::engine_options;\n"
                    f"    static auto run(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
-                   f"options& how) {{ return mutant_{name}::run_upload(api, plan, how); }}\n}};\n")
+                   f"options& how, std::span<const cudaStream_t> streams = {{}}) {{ return "
+                   f"mutant_{name}::run_upload(api, plan, how, streams); }}\n"
+                   f"    static auto beside(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
+                   f"options& how) {{ return mutant_{name}::upload_beside(api, plan, how, {{}}); }}\n}};\n")
         calls.append(f'    {{"{name}", probe<engine_{name}>}},')
     out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) +
                "\n};\n")

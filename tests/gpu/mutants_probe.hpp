@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,6 +109,163 @@ fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename 
     return at_the_end();
 }
 
+// The memory behind a device pointer, for what is written to it by no stream; of cuda_double.cpp.
+extern "C" void* cuda_double_shadow(void* device, std::size_t bytes);
+
+/// Reads files into device memory, as GPUDirect Storage does.
+inline constexpr ckpt::direct_reader past_the_host{
+    .open = [](void*, int descriptor, std::string&) -> void* { return new int{::dup(descriptor)}; },
+    .read = [](void* handle, void* base, std::uint64_t bytes, std::uint64_t from, std::uint64_t to) -> std::int64_t {
+        void* const memory = cuda_double_shadow(static_cast<std::byte*>(base) + to, static_cast<std::size_t>(bytes));
+        if (memory == nullptr) return -1;
+        return ::pread(*static_cast<int*>(handle), memory, static_cast<std::size_t>(bytes), static_cast<off_t>(from));
+    },
+    .close =
+        [](void* handle) {
+            ::close(*static_cast<int*>(handle));
+            delete static_cast<int*>(handle);
+        }};
+
+/// Memory of the pool that a stream of the caller's still reads when it is freed.
+template <class Engine> fault frees_too_early(const ckpt::upload_plan& plan, const typename Engine::options& how) {
+    bool works = true;
+    const auto must = [&](cudaError_t code) { works = works && code == cudaSuccess; };
+    std::vector<std::byte> back(256);
+    must(cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault));
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{true}, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        must(cudaMemcpyAsync(back.data(), (*memory)->at(0).memory, back.size(), cudaMemcpyDeviceToHost, nullptr));
+    }
+    must(cudaDeviceSynchronize());
+    must(cudaSetDevice(1));
+    must(cudaDeviceSynchronize());
+    must(cudaSetDevice(0));
+    must(cudaHostUnregister(back.data()));
+    return works ? at_the_end() : "the double refused the test itself";
+}
+
+/// An upload while another thread captures a stream: the capture and the mode of this thread stay as they were.
+template <class Engine>
+fault spoils_a_capture(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how) {
+    cudaStream_t captured{};
+    cudaGraph_t graph{};
+    bool works = cudaStreamCreateWithFlags(&captured, cudaStreamNonBlocking) == cudaSuccess &&
+                 cudaStreamBeginCapture(captured, cudaStreamCaptureModeGlobal) == cudaSuccess;
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+        works = works && cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess;
+        if (mode != cudaStreamCaptureModeGlobal) return "another capture mode afterwards";
+        if (!(*memory)->wait()) return "a wait that failed";
+        if (!is_right(**memory, s.targets)) return "wrong values";
+    }
+    works =
+        works && cudaStreamEndCapture(captured, &graph) == cudaSuccess && cudaStreamDestroy(captured) == cudaSuccess;
+    return works ? at_the_end() : "the capture was spoiled";
+}
+
+/// A device that cannot be waited for, for a reason that does not end its work.
+template <class Engine> fault frees_what_is_in_use(const ckpt::upload_plan& plan, const typename Engine::options& how) {
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        for (std::uint64_t n = 1, calls = cuda_double::calls(); n <= 12; ++n)
+            cuda_double::fail_call(calls + n, cudaErrorNotPermitted);
+        if ((*memory)->wait()) return "a wait that should have failed";
+    }
+    cuda_double::end();
+    for (const auto& v : cuda_double::violations())
+        if (v.what == cuda_double::kind::freed_in_use || v.what == cuda_double::kind::source_changed) return v.text;
+    return {};
+}
+
+/// An upload to device 1 by a thread that has used no device.
+template <class Engine> fault makes_a_context(const ckpt::state_dict& weights, const typename Engine::options& how) {
+    {
+        auto memory = Engine::beside(ckpt::detail::cuda_api{},
+                                     ckpt::plan_upload(weights, {.piece_bytes = 4'096}, 1).value(), how);
+        if (!memory) return "no upload: " + memory.error().message();
+        if (!(*memory)->wait()) return "a wait that failed";
+    }
+    int now = -1;
+    if (cudaGetDevice(&now) != cudaSuccess || now != 0) return "another device is current";
+    return cuda_double::has_context(0) ? "a context on a device that is no target" : at_the_end();
+}
+
+/// Staging memory that is registered in parts of at most so many bytes, or allocated, or pageable.
+template <class Engine>
+fault stages_wrongly(const subject& s, const ckpt::upload_plan& plan, const typename Engine::options& how) {
+    struct limit {
+        std::size_t registered, together, allocated;
+    };
+    constexpr std::size_t any = ~std::size_t{0};
+    for (const limit& l : {limit{4'096, any, 0}, limit{4'096, 4'096, any}, limit{0, 0, any}, limit{0, 0, 0}}) {
+        cuda_double::reset({.how = mode::lazy,
+                            .most_registered = l.registered,
+                            .most_registered_together = l.together,
+                            .most_allocated = l.allocated});
+        {
+            auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+            if (!memory) return "no upload: " + memory.error().message();
+            if (!(*memory)->wait()) return "a wait that failed";
+            if (!is_right(**memory, s.targets)) return "wrong values";
+            if (cudaGetLastError() != cudaSuccess) return "an error that the caller sees";
+        }
+        cuda_double::end();
+        for (const auto& v : cuda_double::violations())
+            if (v.what != cuda_double::kind::pageable || l.registered + l.allocated != 0) return v.text;
+    }
+    return {};
+}
+
+/// An upload into memory of the caller's that her streams still work on, and use again at once: her own streams, or the
+/// default ones.
+template <class Engine>
+fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how, bool named) {
+    bool works = true;
+    const auto must = [&](cudaError_t code) { works = works && code == cudaSuccess; };
+    std::vector<ckpt::device_place> places(plan.targets());
+    std::vector<cudaStream_t> streams(plan.targets());
+    std::vector<std::vector<std::byte>> back(plan.targets());
+    const auto on_each = [&](auto f) {
+        for (std::size_t t = 0; t < plan.targets(); ++t) {
+            must(cudaSetDevice(plan.device(t)));
+            f(t);
+        }
+        must(cudaSetDevice(0));
+    };
+    const auto use = [&](std::size_t t) {
+        must(cudaMemcpyAsync(back[t].data(), places[t].data, places[t].bytes, cudaMemcpyDeviceToHost, streams[t]));
+    };
+    on_each([&](std::size_t t) {
+        if (named) must(cudaStreamCreateWithFlags(&streams[t], cudaStreamNonBlocking));
+        places[t].bytes = static_cast<std::size_t>(plan.device_bytes(t));
+        must(cudaMallocAsync(&places[t].data, places[t].bytes, streams[t]));
+        back[t].resize(places[t].bytes);
+        must(cudaHostRegister(back[t].data(), back[t].size(), cudaHostRegisterDefault));
+        must(cudaMemsetAsync(places[t].data, 7, places[t].bytes, streams[t]));
+        use(t);
+    });
+    {
+        how.places = places;
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how,
+                                  named ? std::span<const cudaStream_t>{streams} : std::span<const cudaStream_t>{});
+        if (!memory) return "no upload: " + memory.error().message();
+        on_each(use);
+        if (!(*memory)->wait()) return "a wait that failed";
+        if (!is_right(**memory, s.targets)) return "wrong values";
+    }
+    on_each([&](std::size_t t) {
+        must(cudaFreeAsync(places[t].data, streams[t]));
+        must(cudaStreamSynchronize(streams[t]));
+        must(cudaHostUnregister(back[t].data()));
+        if (named) must(cudaStreamDestroy(streams[t]));
+    });
+    return works ? at_the_end() : "the double refused the test itself";
+}
+
 template <class Engine>
 fault fails_with_an_error(const ckpt::upload_plan& plan, const typename Engine::options& how, errc expected) {
     {
@@ -155,6 +313,58 @@ template <class Engine> fault probe() {
             !f.empty())
             return f;
     }
+
+    cuda_double::reset({.how = mode::lazy});
+    if (auto f = frees_too_early<Engine>(plan, how); !f.empty()) return f;
+
+#if defined(__GLIBC__)
+    {
+        pthread_attr_t without_room; // for a stack: more than there are addresses
+        if (pthread_getattr_default_np(&without_room) != 0 ||
+            pthread_attr_setstacksize(&without_room, std::size_t{1} << 47) != 0 ||
+            pthread_setattr_default_np(&without_room) != 0)
+            return "the system refused the test itself";
+        cuda_double::reset({.how = mode::lazy});
+        auto threads = how;
+        threads.readers = 2;
+        if (auto f = fails_to_upload<Engine>(s, plan, threads); !f.empty()) return f;
+        pthread_attr_setstacksize(&without_room, std::size_t{8} << 20);
+        pthread_setattr_default_np(&without_room);
+    }
+#endif
+    for (const auto source : {ckpt::upload_source::buffered, ckpt::upload_source::mapped}) {
+        cuda_double::reset({.how = mode::lazy});
+        auto second = how;
+        second.source = source;
+        if (auto f = makes_a_context<Engine>(other.targets.front().weights, second); !f.empty()) return f;
+    }
+    if (auto f = stages_wrongly<Engine>(s, plan, how); !f.empty()) return f;
+    cuda_double::reset({.how = mode::lazy});
+    if (auto f = frees_what_is_in_use<Engine>(plan, how); !f.empty()) return f;
+    for (const unsigned readers : {0u, 2u}) {
+        auto captured = how;
+        captured.readers = readers;
+        cuda_double::reset({.how = mode::lazy});
+        if (auto f = spoils_a_capture<Engine>(s, plan, captured); !f.empty()) return f;
+    }
+
+    // Memory of the caller's, by all ways to it.
+    const test_support::temporary_file larger{test_support::torch_file(
+        test_support::pkl::ordered({{test_support::pkl::str("w"), test_support::pkl::floats("0", 600'000)}}),
+        {{"0", test_support::some_floats(600'000, 9)}})};
+    subject both;
+    both.targets = {{0, ckpt::open(larger.path()).value().state_dict().value()}, {1, s.weights}};
+    const auto both_plan = ckpt::plan_upload(both.targets, {.piece_bytes = 1u << 20}).value();
+    for (const mode m : {mode::eager, mode::lazy})
+        for (const bool named : {false, true})
+            for (const auto source : {ckpt::upload_source::buffered, ckpt::upload_source::gpu_direct}) {
+                cuda_double::reset({.how = m});
+                auto direct = how;
+                direct.source = source;
+                direct.past_host = &past_the_host;
+                direct.verify = false;
+                if (auto f = disturbs_the_caller<Engine>(both, both_plan, direct, named); !f.empty()) return f;
+            }
 
     // Each call fails once.
     for (const bool sticky : {false, true})

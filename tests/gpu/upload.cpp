@@ -12,15 +12,21 @@
 #include "opened_gds.hpp"
 #include "widening.hpp"
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
 #include <doctest/doctest.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 using ckpt::errc;
 using ckpt::upload_layout;
@@ -66,6 +72,13 @@ void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& fr
 void clean_end() {
     cuda_double::end();
     CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
+}
+
+/// One tensor of several megabytes.
+std::string large_file() {
+    return torch_file(
+        pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}),
+        {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}});
 }
 
 /// Small pieces and few slots, so that a small file goes round the ring many times.
@@ -202,6 +215,49 @@ TEST_CASE("upload: two devices from one plan, each byte read once, the caller's 
         }
 }
 
+TEST_CASE("upload: a device that is no target gets no context, and the callback is called by the caller's thread") {
+    const opened file{upload_file()};
+    for (const bool used : {false, true})
+        for (const unsigned readers : {0u, 2u}) {
+            cuda_double::reset({.how = mode::lazy});
+            if (used) REQUIRE(cudaSetDevice(0) == cudaSuccess);
+            {
+                upload_options options = busy(readers);
+                options.device = 1;
+                const auto caller = std::this_thread::get_id();
+                std::uint64_t last = 0;
+                const auto progress = [&](const ckpt::progress& p) {
+                    CHECK(std::this_thread::get_id() == caller);
+                    last = p.done;
+                    return true;
+                };
+                options.progress = progress;
+                auto there = upload(file.weights, options).value();
+                CHECK(last == there.report().bytes);
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights);
+                int now = -1;
+                CHECK(cudaGetDevice(&now) == cudaSuccess);
+                CHECK(now == 0);
+
+                const auto stops = [&](const ckpt::progress& p) { return p.done < 10'000; };
+                options.progress = stops;
+                CHECK(upload(file.weights, options).error().code == errc::cancelled);
+                struct thrown {};
+                const auto throws = [&](const ckpt::progress&) -> bool { throw thrown{}; };
+                options.progress = throws;
+                CHECK_THROWS_AS((void)upload(file.weights, options), thrown);
+            }
+            CHECK(cuda_double::has_context(0) == used);
+            CHECK(cuda_double::has_context(1));
+            clean_end();
+        }
+    cuda_double::reset();
+    { auto there = upload(file.weights, busy(1)).value(); }
+    CHECK(!cuda_double::has_context(1));
+    clean_end();
+}
+
 TEST_CASE("upload: windows of a mapping are pinned where the device can read them, and copied where not") {
     std::vector<std::pair<std::string, std::string>> entries, storages;
     entries.push_back({pkl::str("w"), pkl::floats("0", 50'000)});
@@ -238,6 +294,74 @@ TEST_CASE("upload: windows of a mapping are pinned where the device can read the
     }
     clean_end();
 }
+
+TEST_CASE("upload: staging memory that cannot be registered is so in parts, or the runtime's, or not pinned") {
+    const opened file{upload_file()};
+    struct trial {
+        std::size_t registered, allocated;
+        bool pinned;
+        const char* reason;
+    };
+    for (const trial& t : {trial{~std::size_t{0}, 0, true, ""}, trial{4'096, 0, true, "each slot is pinned by itself"},
+                           trial{4'095, 8'192, true, "the runtime allocated the memory"},
+                           trial{0, 8'191, false, "the memory is not pinned"}})
+        for (const mode how : {mode::lazy, mode::random})
+            for (const unsigned readers : {0u, 2u}) {
+                CAPTURE(std::string(t.reason));
+                cuda_double::reset({.how = how, .most_registered = t.registered, .most_allocated = t.allocated});
+                {
+                    upload_options options = busy(readers);
+                    auto there = upload(file.weights, options).value();
+                    REQUIRE(there.wait().has_value());
+                    CHECK(cudaGetLastError() == cudaSuccess);
+                    compare(there, file.weights);
+                    CHECK(there.report().pinned_bytes == (t.pinned ? 8'192 : 0));
+                    CHECK(there.report().pinning.ends_with(t.reason));
+                    CHECK((there.report().pinning.find("cudaHostRegister: cudaErrorMemoryAllocation") == 0) ==
+                          (*t.reason != 0));
+                }
+                cuda_double::end();
+                const auto said = cuda_double::violations().size();
+                CHECK_MESSAGE(said == cuda_double::count(cuda_double::kind::pageable), cuda_double::report());
+                CHECK((said == 0) == t.pinned);
+            }
+}
+
+#if defined(__linux__)
+namespace {
+
+/// Kilobytes of this process that a child does not get.
+std::size_t kept_from_children() {
+    std::ifstream maps{"/proc/self/smaps"};
+    std::size_t out = 0, size = 0;
+    for (std::string line; std::getline(maps, line);) {
+        if (line.starts_with("Size:")) size = std::stoul(line.substr(5));
+        if (line.starts_with("VmFlags:") && line.find(" dc") != std::string::npos) out += size;
+    }
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("upload: a child process gets no copy of the pages that the device reads") {
+    const opened file{upload_file()};
+    cuda_double::reset();
+    {
+        upload_options options = busy();
+        options.piece_bytes = 65'536;
+        const std::size_t before = kept_from_children();
+        std::size_t meanwhile = 0;
+        const auto progress = [&](const ckpt::progress&) {
+            meanwhile = kept_from_children();
+            return true;
+        };
+        options.progress = progress;
+        const auto there = upload(file.weights, options).value();
+        CHECK(meanwhile >= before + there.report().pinned_bytes / 1'024);
+    }
+    clean_end();
+}
+#endif
 
 TEST_CASE("upload: direct reads give the same, from any place of a file") {
     const opened file{upload_file()};
@@ -279,6 +403,225 @@ TEST_CASE("upload: memory of the caller's is used, and checked") {
     }
     CHECK(cudaFree(memory) == cudaSuccess);
     clean_end();
+}
+
+namespace {
+
+/// A stream of the caller's on a device that need not be the current one, and memory of hers for a plan, which work of
+/// that stream still reads when the upload begins.
+struct busy_memory {
+    int device;
+    bool ordered; // by cudaMallocAsync: the memory is not even there before the stream gets to it
+    cudaStream_t stream{};
+    void* memory{};
+    std::vector<std::byte> host;
+
+    busy_memory(const ckpt::upload_plan& plan, std::size_t target, bool from_pool, bool null_stream)
+        : device{plan.device(target)}, ordered{from_pool}, host(static_cast<std::size_t>(plan.device_bytes(target))) {
+        on_device([&] {
+            if (!null_stream) REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+            const auto made =
+                ordered ? cudaMallocAsync(&memory, host.size(), stream) : cudaMalloc(&memory, host.size());
+            REQUIRE(made == cudaSuccess);
+            REQUIRE(cudaHostRegister(host.data(), host.size(), cudaHostRegisterDefault) == cudaSuccess);
+            REQUIRE(cudaMemsetAsync(memory, 0x11, host.size(), stream) == cudaSuccess);
+            copy_back();
+        });
+    }
+    busy_memory(const busy_memory&) = delete;
+    busy_memory& operator=(const busy_memory&) = delete;
+    ~busy_memory() {
+        on_device([&] {
+            CHECK(cudaStreamSynchronize(stream) == cudaSuccess);
+            CHECK(cudaHostUnregister(host.data()) == cudaSuccess);
+            CHECK(cudaFree(memory) == cudaSuccess);
+            if (stream != nullptr) CHECK(cudaStreamDestroy(stream) == cudaSuccess);
+        });
+    }
+    template <class F> void on_device(F f) const {
+        int before = 0;
+        REQUIRE(cudaGetDevice(&before) == cudaSuccess);
+        REQUIRE(cudaSetDevice(device) == cudaSuccess);
+        f();
+        REQUIRE(cudaSetDevice(before) == cudaSuccess);
+    }
+    /// Reads all of it in the order of the stream.
+    void copy_back() {
+        REQUIRE(cudaMemcpyAsync(host.data(), memory, host.size(), cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+    }
+    [[nodiscard]] ckpt::device_place place() const { return {memory, host.size()}; }
+};
+
+} // namespace
+
+TEST_CASE("upload: memory of the caller's is written behind the work that her stream has, and used by it at once") {
+    const opened file{upload_file()};
+    const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}, 1).value();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const bool from_pool : {false, true})
+            for (const bool null_stream : {false, true})
+                for (const auto source : {upload_source::buffered, upload_source::mapped}) {
+                    cuda_double::reset({.how = how});
+                    {
+                        busy_memory mine{plan, 0, from_pool, null_stream};
+                        const ckpt::device_place places[]{mine.place()};
+                        upload_options options = busy(1);
+                        options.stream = mine.stream;
+                        options.source = source;
+                        options.places = places;
+                        auto there = upload(plan, options).value();
+                        mine.on_device([&] { mine.copy_back(); }); // nobody waited
+                        REQUIRE(there.wait().has_value());
+                        compare(there, file.weights);
+                    }
+                    clean_end();
+                }
+}
+
+TEST_CASE("upload: memory of the upload's own does not wait for the caller's work") {
+    const opened file{upload_file()};
+    const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}).value();
+    cuda_double::reset({.how = mode::lazy});
+    {
+        busy_memory work{plan, 0, false, false};
+        cudaEvent_t behind{};
+        REQUIRE(cudaEventCreateWithFlags(&behind, cudaEventDisableTiming) == cudaSuccess);
+        REQUIRE(cudaEventRecord(behind, work.stream) == cudaSuccess);
+        upload_options options = busy(1);
+        options.stream = work.stream;
+        auto there = upload(plan, options).value();
+        REQUIRE(there.wait().has_value());
+        CHECK(cudaEventQuery(behind) == cudaErrorNotReady);
+        REQUIRE(cudaEventDestroy(behind) == cudaSuccess);
+    }
+    clean_end();
+}
+
+TEST_CASE("upload: memory of the pool is freed behind what the caller's stream still does with it") {
+    const opened file{upload_file()};
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const int device : {0, 1}) {
+            cuda_double::reset({.how = how});
+            std::vector<std::byte> back(4 * 64 * 96);
+            REQUIRE(cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess);
+            REQUIRE(cudaSetDevice(device) == cudaSuccess);
+            cudaStream_t stream{};
+            REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+            REQUIRE(cudaSetDevice(0) == cudaSuccess);
+            {
+                upload_options options = busy(1);
+                options.device = device;
+                options.stream = stream;
+                options.stream_ordered = true;
+                auto there = upload(file.weights, options).value();
+                REQUIRE(cudaMemcpyAsync(back.data(), there.data<float>("a.weight").value(), back.size(),
+                                        cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+                if (device == 0) REQUIRE(there.wait().has_value());
+            }
+            REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
+            CHECK(back == values_of(file.weights.at("a.weight").value(), ckpt::dtype::float32));
+            REQUIRE(cudaStreamDestroy(stream) == cudaSuccess);
+            REQUIRE(cudaHostUnregister(back.data()) == cudaSuccess);
+            clean_end();
+        }
+}
+
+TEST_CASE("upload: the stream of a target is of its device: a null one, one for all, one for each") {
+    const opened file{upload_file()};
+    const ckpt::upload_target targets[]{{0, file.weights}, {1, file.weights}};
+    const auto plan = ckpt::plan_upload(targets, {.piece_bytes = 4'096}).value();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const bool null_stream : {false, true}) {
+            cuda_double::reset({.how = how});
+            {
+                busy_memory first{plan, 0, false, null_stream}, second{plan, 1, true, null_stream};
+                const ckpt::device_place places[]{first.place(), second.place()};
+                const cudaStream_t streams[]{first.stream, second.stream};
+                upload_options options = busy(1);
+                options.places = places;
+                if (!null_stream) options.streams = streams;
+                auto there = upload(plan, options).value();
+                for (busy_memory* const one : {&first, &second}) one->on_device([&] { one->copy_back(); });
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights, 0);
+                compare(there, file.weights, 1);
+                if (null_stream) continue;
+                options.streams = std::span{streams}.first(1);
+                CHECK(upload(plan, options).error().code == errc::device_failed);
+                options.streams = {};
+                options.stream = first.stream; // of device 0 only
+                CHECK(upload(plan, options).error().hint.find("one for each target") != std::string_view::npos);
+            }
+            clean_end();
+        }
+    // Two targets of one device may share a stream.
+    const ckpt::upload_target twice[]{{1, file.weights}, {1, file.weights}};
+    cuda_double::reset({.how = mode::lazy});
+    cudaStream_t stream{};
+    REQUIRE(cudaSetDevice(1) == cudaSuccess);
+    REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaSetDevice(0) == cudaSuccess);
+    {
+        upload_options options = busy(1);
+        options.stream = stream;
+        auto there = upload(ckpt::plan_upload(twice).value(), options).value();
+        REQUIRE(there.wait().has_value());
+        compare(there, file.weights, 1);
+    }
+    REQUIRE(cudaStreamDestroy(stream) == cudaSuccess);
+    clean_end();
+}
+
+TEST_CASE("upload: a stream that another thread captures into a graph stays so, whatever the upload allocates") {
+    const opened file{large_file()};
+    for (const auto source : {upload_source::buffered, upload_source::mapped})
+        for (const auto thread_mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
+            cuda_double::reset({.how = mode::lazy});
+            cudaStream_t captured{};
+            REQUIRE(cudaStreamCreateWithFlags(&captured, cudaStreamNonBlocking) == cudaSuccess);
+            REQUIRE(cudaStreamBeginCapture(captured, cudaStreamCaptureModeGlobal) == cudaSuccess);
+            std::thread{[&] {
+                cudaStreamCaptureMode before = thread_mode;
+                REQUIRE(cudaThreadExchangeStreamCaptureMode(&before) == cudaSuccess);
+                {
+                    upload_options options;
+                    options.piece_bytes = 65'536;
+                    options.slots = 2;
+                    options.source = source;
+                    auto there = upload(file.weights, options).value();
+                    REQUIRE(there.wait().has_value());
+                    compare(there, file.weights);
+                    CHECK(there.report().fallback.empty());
+                    CHECK(cudaThreadExchangeStreamCaptureMode(&before) == cudaSuccess);
+                    CHECK(before == thread_mode); // as it was before
+                    CHECK(cudaThreadExchangeStreamCaptureMode(&before) == cudaSuccess);
+                }
+            }}.join();
+            cudaGraph_t graph{};
+            CHECK(cudaStreamEndCapture(captured, &graph) == cudaSuccess);
+            REQUIRE(cudaStreamDestroy(captured) == cudaSuccess);
+            clean_end();
+        }
+}
+
+TEST_CASE("upload: what cannot be waited for is not freed, and the wait says so") {
+    const opened file{upload_file()};
+    for (const bool lost : {false, true}) {
+        cuda_double::reset({.how = mode::lazy});
+        {
+            auto there = upload(file.weights, busy()).value();
+            const std::uint64_t calls = cuda_double::calls();
+            for (std::uint64_t n = 1; n <= 20; ++n)
+                cuda_double::fail_call(calls + n, lost ? cudaErrorIllegalAddress : cudaErrorUnknown, lost);
+            const auto waited = there.wait();
+            CHECK(waited.error().code == (lost ? errc::device_lost : errc::device_failed));
+            CHECK(!there.at("a.weight"));
+        }
+        cuda_double::end();
+        CHECK(cuda_double::count(cuda_double::kind::freed_in_use) == 0);
+        CHECK(cuda_double::count(cuda_double::kind::source_changed) == 0);
+        CHECK((cuda_double::count(cuda_double::kind::leaked_memory) == 0) == lost);
+    }
 }
 
 TEST_CASE("upload: thousands of small tensors in a packed layout are batches") {
@@ -351,6 +694,8 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
                             CHECK(waited.error().code == f.expected);
                             CHECK(!there->at("a.weight")); // nothing is given out any more
                         } else {
+                            CHECK((cudaGetLastError() == cudaSuccess ||
+                                   f.sticky)); // what was overcome is not left to the caller
                             compare(*there, both[0].weights, 0);
                             compare(*there, both[1].weights, 1);
                         }
@@ -368,6 +713,71 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
             }
     MESSAGE(runs << " runs");
 }
+
+TEST_CASE("upload: what the numbers of the runtime mean, and what to do") {
+    const ckpt::detail::cuda_api api;
+    const auto code = [&](int number) { return api.failure(ckpt::device_call::copy, number).code; };
+    for (const int number : {214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719}) {
+        CAPTURE(number);
+        CHECK(code(number) == errc::device_lost);
+    }
+    for (const int number : {3, 35, 46, 100, 101, 802, 803}) {
+        CAPTURE(number);
+        CHECK(code(number) == errc::no_device);
+    }
+    CHECK(code(2) == errc::device_memory);
+    for (const int number : {1, 209, 213, 215, 221, 225, 227, 400, 701, 708, 711, 713, 720, 801, 999}) {
+        CAPTURE(number);
+        CHECK(code(number) == errc::device_failed);
+    }
+    for (const auto& [number, word] : {std::pair{46, "compute mode"}, std::pair{803, "reboot"},
+                                       std::pair{802, "fabricmanager"}, std::pair{209, "-arch"}})
+        CHECK(api.failure(ckpt::device_call::convert, number).hint.find(word) != std::string_view::npos);
+}
+
+TEST_CASE("upload: CUDA's own types of elements, and what an engine asks of tensors and their memory") {
+    static_assert(ckpt::dtype_of<__nv_fp8_e4m3>::value == ckpt::dtype::float8_e4m3fn && ckpt::element<__nv_fp8_e4m3>);
+    static_assert(ckpt::dtype_of<__nv_fp8_e5m2>::value == ckpt::dtype::float8_e5m2 && ckpt::element<__nv_fp8_e5m2>);
+    static_assert(ckpt::dtype_of<__nv_fp8_e8m0>::value == ckpt::dtype::float8_e8m0fnu && ckpt::element<__nv_fp8_e8m0>);
+    const opened file{upload_file()};
+    cuda_double::reset();
+    const auto plan = ckpt::plan_upload(file.weights).value();
+    auto there = upload(plan).value();
+    REQUIRE(there.wait().has_value());
+    const __half* const halves = there.data<__half>("half").value();
+    const __nv_bfloat16* const brain = there.data<__nv_bfloat16>("brain").value();
+    CHECK(halves == there.at("half").value().data);
+    CHECK(brain == there.at("brain").value().data);
+    CHECK(there.data<__half>("brain").error().code == errc::dtype_mismatch);
+    for (const std::string_view key : there.keys())
+        CHECK(there.at(key).value().nbytes == file.weights.at(key).value().nbytes());
+    CHECK(there.at("repeated").value().nbytes == 4 * 7 * 2);
+    const ckpt::device_place arena = there.memory();
+    CHECK(arena.bytes == plan.device_bytes(0));
+    CHECK(cuda_double::read(arena.data, arena.bytes).size() == arena.bytes);
+    CHECK(static_cast<const void*>(halves) >= arena.data);
+}
+
+#if defined(__GLIBC__)
+TEST_CASE("upload: where the system starts no threads, the calling one reads") {
+    const opened file{upload_file()};
+    pthread_attr_t before, without_room;
+    REQUIRE(pthread_getattr_default_np(&before) == 0);
+    REQUIRE(pthread_getattr_default_np(&without_room) == 0);
+    REQUIRE(pthread_attr_setstacksize(&without_room, std::size_t{1} << 47) == 0); // more than there are addresses
+    REQUIRE(pthread_setattr_default_np(&without_room) == 0);
+    cuda_double::reset({.how = mode::lazy});
+    {
+        auto there = upload(file.weights, busy(3));
+        REQUIRE(pthread_setattr_default_np(&before) == 0);
+        REQUIRE(there.value().wait().has_value());
+        compare(*there, file.weights);
+    }
+    clean_end();
+    pthread_attr_destroy(&before);
+    pthread_attr_destroy(&without_room);
+}
+#endif
 
 TEST_CASE("upload: a driver that is too old for the runtime is told from a device that fails") {
     const opened file{upload_file()};
@@ -499,13 +909,6 @@ struct storage_double {
     void end() const { find<void()>("cufile_double_end")(); }
 };
 
-/// One tensor of several megabytes.
-std::string large_file() {
-    return torch_file(
-        pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}),
-        {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}});
-}
-
 } // namespace
 
 TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whatever it cannot do is staged, with the "
@@ -524,7 +927,7 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
         for (const mode how : {mode::eager, mode::lazy, mode::random})
             for (const unsigned readers : {0u, 2u})
                 for (const bool ordered : {false, true}) {
-                    CAPTURE(t.reason);
+                    CAPTURE(std::string(t.reason));
                     cuda_double::reset({.how = how});
                     storage.reset(t.failure, t.good_reads);
                     {
@@ -545,6 +948,29 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
                     storage.end();
                     clean_end();
                 }
+    const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 1u << 20}).value();
+    for (const mode how : {mode::lazy, mode::random})
+        for (const bool from_pool : {false, true}) {
+            cuda_double::reset({.how = how});
+            storage.reset(cufile_no_failure);
+            {
+                const auto driver = opened_gds();
+                busy_memory mine{plan, 0, from_pool, false};
+                const ckpt::device_place places[]{mine.place()};
+                upload_options options;
+                options.stream = mine.stream;
+                options.source = upload_source::gpu_direct;
+                options.past_host = driver.reader();
+                options.places = places;
+                auto there = upload(plan, options).value();
+                mine.copy_back();
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights);
+                CHECK(there.report().fallback.empty());
+            }
+            storage.end();
+            clean_end();
+        }
     cuda_double::reset();
     storage.reset(cufile_no_failure);
     {

@@ -50,6 +50,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
 COSTLY = "algorithm atomic charconv functional map memory numeric set unordered_map unordered_set variant".split()
 DEFINITIONS = sorted((INCLUDE / "ckpt").rglob("*.ipp"))
 HEAVY = "complex filesystem fstream functional iomanip ios iostream istream memory ostream ranges regex sstream".split()
+WITH_THREADS = ("ckpt/gpu/engine.hpp", "ckpt/gpu/own_thread.hpp", "ckpt/impl/threads.ipp")
 THREADS = "condition_variable future mutex thread shared_mutex stop_token".split()
 PUBLIC_MACROS = {"CKPT_VERSION_MAJOR", "CKPT_VERSION_MINOR", "CKPT_VERSION_PATCH", "CKPT_EXCEPTIONS"}
 
@@ -134,7 +135,7 @@ def complaints(header):
             yield f"{number}: <{included}> is too heavy for a header of ours"
         elif included in COSTLY and name.endswith(".hpp") and without_suffix(name) in CONSUMER:
             yield f"{number}: programs would get <{included}>"
-        elif included in THREADS and name not in ("ckpt/gpu/engine.hpp", "ckpt/impl/threads.ipp"):
+        elif included in THREADS and name not in WITH_THREADS:
             yield f"{number}: threads are only for the upload engine and for those that a program asks for"
         elif (("/" in included or included.endswith(".h")) and not leaf
               and not name.startswith(("ckpt/cuda", "ckpt/gpu/cuda"))):

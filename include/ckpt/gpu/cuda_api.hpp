@@ -24,6 +24,12 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail::inline CKPT_DETAIL_CUDA_ABI {
 /// The CUDA runtime as the upload engine sees it.
 struct cuda_api {
     static constexpr bool is_host = false;
+#if defined(CUDA_API_PER_THREAD_DEFAULT_STREAM)
+    static constexpr bool own_streams = true;
+#else
+    static constexpr bool own_streams = false;
+#endif
+    static constexpr int relaxed = cudaStreamCaptureModeRelaxed;
     using stream = cudaStream_t;
     using event = cudaEvent_t;
 
@@ -31,6 +37,13 @@ struct cuda_api {
 
     int current_device(int& device) const { return cudaGetDevice(&device); }
     int use_device(int device) const { return cudaSetDevice(device); }
+    int capture(int& mode) const {
+        auto as_known = static_cast<cudaStreamCaptureMode>(mode);
+        const int code = cudaThreadExchangeStreamCaptureMode(&as_known);
+        mode = as_known;
+        if (code != 0) forget();
+        return code;
+    }
     int allocate(void*& out, std::size_t bytes, stream s) const {
         return stream_ordered ? cudaMallocAsync(&out, bytes, s) : cudaMalloc(&out, bytes);
     }
@@ -39,6 +52,11 @@ struct cuda_api {
         return cudaHostRegister(memory, bytes, read_only ? cudaHostRegisterReadOnly : cudaHostRegisterPortable);
     }
     int unpin(void* memory) const { return cudaHostUnregister(memory); }
+    int allocate_pinned(void*& out, std::size_t bytes) const {
+        return cudaHostAlloc(&out, bytes, cudaHostAllocPortable);
+    }
+    int release_pinned(void* memory) const { return cudaFreeHost(memory); }
+    void forget() const { (void)cudaGetLastError(); }
     int make_stream(stream& s) const { return cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking); }
     int drop_stream(stream s) const { return cudaStreamDestroy(s); }
     int make_event(event& e) const { return cudaEventCreateWithFlags(&e, cudaEventDisableTiming); }
@@ -56,6 +74,7 @@ struct cuda_api {
         int driver = 0;
         if (copies.size() >= worthwhile && cudaDriverGetVersion(&driver) == cudaSuccess && driver >= 12080)
             if (const int code = copy_batch(copies, s); code != cudaErrorNotSupported) return code;
+        if (copies.size() >= worthwhile) forget(); // the refusal of either
 #endif
         for (const device_copy& c : copies)
             if (const int code = cudaMemcpyAsync(c.to, c.from, c.bytes, cudaMemcpyHostToDevice, s); code != 0)
@@ -65,27 +84,11 @@ struct cuda_api {
 
     [[nodiscard]] error failure(device_call call, int code) const {
         const auto status = static_cast<cudaError_t>(code);
-        error out{.code = errc::device_failed, .os_code = code};
-        switch (status) {
-        case cudaErrorMemoryAllocation: out.code = errc::device_memory; break;
-        case cudaErrorInsufficientDriver:
-        case cudaErrorNoDevice:
-        case cudaErrorInvalidDevice:
-        case cudaErrorInitializationError: out.code = errc::no_device; break;
-        case cudaErrorIllegalAddress:
-        case cudaErrorLaunchFailure:
-        case cudaErrorHardwareStackError:
-        case cudaErrorECCUncorrectable:
-        case cudaErrorDevicesUnavailable:
-        case cudaErrorSystemDriverMismatch: out.code = errc::device_lost; break;
-        default: break;
-        }
-        out.detail = str_cat(name_of(call), ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status));
-        if (out.code == errc::device_memory) out.hint = "upload fewer tensors, or convert them to a smaller type";
-        else if (out.code == errc::no_device) out.hint = "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES";
-        else if (out.code == errc::device_lost)
-            out.hint = "an earlier failure of the device or of another kernel; the process must be started again";
-        return out;
+        const known_failure known = meaning(code);
+        return {.code = known.code,
+                .os_code = code,
+                .detail = str_cat(name_of(call), ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status)),
+                .hint = known.hint};
     }
 
   private:
@@ -110,6 +113,46 @@ struct cuda_api {
 #endif
     }
 #endif
+    struct known_failure {
+        errc code{errc::device_failed};
+        std::string_view hint{};
+    };
+    /// What a number of the runtime means. Some are newer than its oldest header, so they stand here as numbers.
+    [[nodiscard]] static constexpr known_failure meaning(int code) noexcept {
+        switch (code) {
+        case 2: return {errc::device_memory, "upload fewer tensors, or convert them to a smaller type"};
+        case 3:   // cudaErrorInitializationError
+        case 35:  // cudaErrorInsufficientDriver
+        case 100: // cudaErrorNoDevice
+        case 101: // cudaErrorInvalidDevice
+            return {errc::no_device, "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES"};
+        case 46: // cudaErrorDevicesUnavailable
+            return {errc::no_device, "another process has the device for itself: see its compute mode in nvidia-smi"};
+        case 802: // cudaErrorSystemNotReady
+            return {errc::no_device, "the system is not ready: is nvidia-fabricmanager running?"};
+        case 803: // cudaErrorSystemDriverMismatch
+            return {errc::no_device,
+                    "the driver's library and its kernel module differ: load the module anew, or reboot"};
+        case 209: // cudaErrorNoKernelImageForDevice
+            return {errc::device_failed, "compile the kernels for this device: nvcc -arch"};
+        case 214: // cudaErrorECCUncorrectable
+        case 220: // cudaErrorNvlinkUncorrectable
+        case 226: // cudaErrorContained
+        case 700: // cudaErrorIllegalAddress
+        case 702: // cudaErrorLaunchTimeout
+        case 709: // cudaErrorContextIsDestroyed
+        case 710: // cudaErrorAssert
+        case 714: // cudaErrorHardwareStackError
+        case 715: // cudaErrorIllegalInstruction
+        case 716: // cudaErrorMisalignedAddress
+        case 717: // cudaErrorInvalidAddressSpace
+        case 718: // cudaErrorInvalidPc
+        case 719: // cudaErrorLaunchFailure
+            return {errc::device_lost,
+                    "an earlier failure of the device or of another kernel; the process must be started again"};
+        default: return {};
+        }
+    }
     [[nodiscard]] std::string_view name_of(device_call call) const noexcept {
         switch (call) {
         case device_call::current_device: return "cudaGetDevice";
@@ -118,6 +161,8 @@ struct cuda_api {
         case device_call::release: return stream_ordered ? "cudaFreeAsync" : "cudaFree";
         case device_call::pin: return "cudaHostRegister";
         case device_call::unpin: return "cudaHostUnregister";
+        case device_call::allocate_pinned: return "cudaHostAlloc";
+        case device_call::release_pinned: return "cudaFreeHost";
         case device_call::make_stream: return "cudaStreamCreateWithFlags";
         case device_call::drop_stream: return "cudaStreamDestroy";
         case device_call::make_event: return "cudaEventCreateWithFlags";

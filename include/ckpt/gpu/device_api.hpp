@@ -23,6 +23,8 @@ enum class device_call : std::uint8_t {
     release,
     pin,
     unpin,
+    allocate_pinned,
+    release_pinned,
     make_stream,
     drop_stream,
     make_event,
@@ -43,11 +45,16 @@ struct device_copy {
 };
 
 /// A device's runtime. Functions return its code, 0 for success; all of them may be called from several threads.
+/// - `own_streams`: the null stream is another one for each thread.
 /// - `is_host`: device memory is the host's own, so that what is read may be read straight into it.
 /// - `current_device`, `use_device`: the calling thread's. Events and streams belong to the device that is current when
 ///   they are made.
+/// - `capture(mode)`: exchanges what the calling thread's calls may do to a stream that another thread captures into a
+///   graph; at first `mode` is `relaxed`, nothing. Without that a capture ends at any allocation, registration or wait.
 /// - `allocate(out, bytes, stream)`, `release(memory, stream)`: memory that the caller's stream may use afterwards.
 /// - `pin(memory, bytes, read_only)`: host memory that copies may read at any time until `unpin`.
+///   `allocate_pinned(out, bytes)`: such memory, until `release_pinned`.
+/// - `forget()`: the error of a call that may fail is not the calling thread's last one any more.
 /// - `record(event, stream)`: the event is behind what the stream has. `order(stream, event)`: the stream waits for it;
 ///   `wait_event(event)`: the calling thread does.
 /// - `copy(copies, stream)`: host to device, in any order among each other, behind what the stream has.
@@ -58,12 +65,18 @@ concept device_api = requires(const A& api, typename A::stream stream, typename 
                               typename A::stream& new_stream, typename A::event& new_event, void* memory,
                               void*& allocated, int& device, std::span<const device_copy> copies) {
     { A::is_host } -> std::convertible_to<bool>;
+    { A::own_streams } -> std::convertible_to<bool>;
     { api.current_device(device) } -> std::same_as<int>;
     { api.use_device(0) } -> std::same_as<int>;
+    { api.capture(device) } -> std::same_as<int>;
+    { A::relaxed } -> std::convertible_to<int>;
     { api.allocate(allocated, std::size_t{}, stream) } -> std::same_as<int>;
     { api.release(memory, stream) } -> std::same_as<int>;
     { api.pin(memory, std::size_t{}, true) } -> std::same_as<int>;
     { api.unpin(memory) } -> std::same_as<int>;
+    { api.allocate_pinned(allocated, std::size_t{}) } -> std::same_as<int>;
+    { api.release_pinned(memory) } -> std::same_as<int>;
+    { api.forget() } -> std::same_as<void>;
     { api.make_stream(new_stream) } -> std::same_as<int>;
     { api.drop_stream(stream) } -> std::same_as<int>;
     { api.make_event(new_event) } -> std::same_as<int>;

@@ -16,10 +16,11 @@
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/own_thread.hpp>
+#include <ckpt/gpu/pinned_ring.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
 #include <ckpt/gpu/upload_types.hpp>
-#include <ckpt/io/pages.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -43,29 +44,35 @@ struct engine_options {
 };
 
 /// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first
-/// failure counts.
-template <class F> [[nodiscard]] int insist(F&& call) {
+/// failure counts. `last`: that of the last call.
+template <class F> [[nodiscard]] int insist(F&& call, int* last = nullptr) {
     const int code = call();
-    if (code != 0) (void)call();
+    const int again = code != 0 ? call() : 0;
+    if (last != nullptr) *last = again;
     return code;
 }
 
-/// Makes the device that was current at the beginning current again at the end.
+/// Makes the device that was current at the beginning current again at the end, and what the thread's calls may do to
+/// captures of streams.
 template <device_api Api> class device_scope {
   public:
-    explicit device_scope(const Api& api)
-        : api_{api}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
+    /// `ends`: the thread ends with it, so that nothing is made current again.
+    explicit device_scope(const Api& api, bool ends = false)
+        : api_{api}, ends_{ends}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
     device_scope(const device_scope&) = delete;
     device_scope& operator=(const device_scope&) = delete;
     ~device_scope() {
-        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });
+        if (relaxed_) (void)insist([&] { return api_.capture(capture_); });
+        if (ends_) return;
+        if (now_ != before_ && insist([&] { return api_.use_device(before_); }) != 0) api_.forget();
     }
     [[nodiscard]] int failure() const noexcept { return failure_; }
     [[nodiscard]] int use(int device) {
-        if (device == now_) return 0;
-        const int code = api_.use_device(device);
-        if (code == 0) now_ = device;
-        return code;
+        if (device != now_)
+            if (const int code = api_.use_device(device); code != 0) return code;
+        now_ = device;
+        if (!relaxed_) relaxed_ = api_.capture(capture_) == 0;
+        return 0;
     }
     [[nodiscard]] int insist_on(int device) {
         return insist([&] { return use(device); });
@@ -73,10 +80,28 @@ template <device_api Api> class device_scope {
 
   private:
     const Api& api_;
+    bool ends_;
     int before_{0};
     int failure_;
     int now_;
+    int capture_{Api::relaxed};
+    bool relaxed_{false};
 };
+
+/// Runs `work(ends)`, which makes devices current, so that the calling thread's device stays as it is: in a thread of
+/// its own, unless all of them are that device. `meanwhile` is then run by the calling thread.
+template <device_api Api, class Work, class Meanwhile>
+void beside_caller(const Api& api, const upload_plan_data& plan, Work work, Meanwhile meanwhile) {
+    if constexpr (Api::is_host) return work(false);
+    int current = 0;
+    const bool known = api.current_device(current) == 0;
+    if (!known) api.forget();
+    const bool here =
+        Api::own_streams || !known ||
+        std::all_of(plan.targets.begin(), plan.targets.end(), [&](const auto& t) { return t.device == current; });
+    if (here) return work(false);
+    in_own_thread(work, meanwhile);
+}
 
 /// What an upload holds on its devices. The last owner waits for what was issued, then frees.
 template <device_api Api> class device_memory final : public counted {
@@ -86,6 +111,7 @@ template <device_api Api> class device_memory final : public counted {
         void* memory{}; ///< null where it needs none
         bool owned{};
         void* scratch{};
+        typename Api::stream caller{}; ///< the caller's: it had work on memory of hers, and will use the tensors
         typename Api::stream stream{};
         bool has_stream{};
         typename Api::event done{};
@@ -95,11 +121,15 @@ template <device_api Api> class device_memory final : public counted {
 
     device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
     ~device_memory() override {
-        device_scope<Api> scope{api_};
+        beside_caller(api_, *plan_, [this](bool ends) { free(ends); }, [] {});
+    }
+    void free(bool ends) {
+        device_scope<Api> scope{api_, ends};
         (void)drain(scope);
+        if (abandoned_) return;
         for (target& t : targets_) {
             (void)scope.insist_on(t.device);
-            if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.stream);
+            if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.caller);
             if (t.has_done) (void)api_.drop_event(t.done);
             if (t.has_stream) (void)api_.drop_stream(t.stream);
         }
@@ -115,14 +145,17 @@ template <device_api Api> class device_memory final : public counted {
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
     upload_report report{};
 
-    /// Makes streams, memory and slots. On failure the destructor undoes what was done.
-    [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options) {
+    /// Makes streams, memory and slots. `streams`: of the caller's, one for each target, or none: the default ones.
+    /// On failure the destructor undoes what was done.
+    [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options,
+                                       std::span<const typename Api::stream> streams) {
         if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
         targets_.resize(plan_->targets.size());
         for (std::uint32_t i = 0; i < targets_.size(); ++i) {
             target& t = targets_[i];
             const auto& wanted = plan_->targets[i];
             t.device = wanted.device;
+            if (!streams.empty()) t.caller = streams[i];
             if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
             if (const int code = api_.make_stream(t.stream); code != 0)
                 return api_.failure(device_call::make_stream, code);
@@ -130,6 +163,7 @@ template <device_api Api> class device_memory final : public counted {
             if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
             t.has_done = true;
             if (auto made = make_memory(t, i, options); !made) return made;
+            if (auto ordered = follow_caller(t); !ordered) return ordered;
             if (wanted.scratch != 0)
                 if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
         }
@@ -151,24 +185,10 @@ template <device_api Api> class device_memory final : public counted {
         }
         return {};
     }
-    /// Makes and pins the ring that slots are cut from. Its pages are touched first, which makes pinning several times
-    /// cheaper.
+    /// Makes and pins the ring that slots are cut from.
     [[nodiscard]] result<void> pin_ring() {
-        const std::uint64_t bytes = slots_.size() * plan_->slot_bytes;
-        std::size_t wanted = 0;
-        if (!checked_narrow(bytes, wanted))
-            return error{.code = errc::limit,
-                         .detail = str_cat("slots of ", bytes, " bytes are more than this program can address")};
-        ring_ = pages{wanted};
-        if (ring_.bytes().empty())
-            return error{.code = errc::limit,
-                         .detail = str_cat("the system has no ", bytes, " bytes of memory for staging"),
-                         .hint = "ask for fewer slots or smaller pieces"};
-        for (std::size_t at = 0; at < wanted; at += page_bytes) ring_.bytes()[at] = std::byte{0};
-        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0)
-            return api_.failure(device_call::pin, code);
-        ring_pinned_ = true;
-        report.pinned_bytes = bytes;
+        if (auto made = ring_.make(api_, slots_.size(), plan_->slot_bytes, report.pinning); !made) return made;
+        report.pinned_bytes = ring_.pinned_bytes();
         return {};
     }
 
@@ -181,10 +201,8 @@ template <device_api Api> class device_memory final : public counted {
         std::uint64_t holds{};   // number of its piece, and 1
     };
     [[nodiscard]] std::vector<slot>& slots() noexcept { return slots_; }
-    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept {
-        return ring_.bytes().data() + i * static_cast<std::size_t>(plan_->slot_bytes);
-    }
-    [[nodiscard]] bool has_ring() const noexcept { return ring_pinned_; }
+    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept { return ring_.slot(i); }
+    [[nodiscard]] bool has_ring() const noexcept { return ring_.is_there(); }
 
     /// Waits until a slot may be written again.
     [[nodiscard]] result<void> reclaim(slot& s) {
@@ -205,9 +223,14 @@ template <device_api Api> class device_memory final : public counted {
 
     /// Waits for everything that was issued, then frees what only the copies needed. Keeps the first failure.
     [[nodiscard]] result<void> wait() {
-        device_scope<Api> scope{api_};
-        if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));
-        if (auto done = drain(scope); !done) fail(done.error());
+        beside_caller(
+            api_, *plan_,
+            [this](bool ends) {
+                device_scope<Api> scope{api_, ends};
+                if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));
+                if (auto done = drain(scope); !done) fail(done.error());
+            },
+            [] {});
         if (failure_) return *failure_;
         return {};
     }
@@ -234,6 +257,7 @@ template <device_api Api> class device_memory final : public counted {
             if (bytes == 0) return {};
             if (auto made = allocate(t.memory, bytes, t); !made) return made;
             t.owned = true;
+            t.busy = true; // the caller's stream, in which it is freed, may know nothing of an allocation from the pool
             return {};
         }
         if (i >= options.places.size() || options.places[i].bytes < bytes)
@@ -248,7 +272,15 @@ template <device_api Api> class device_memory final : public counted {
         t.memory = options.places[i].data;
         return {};
     }
-    /// Waits for all streams, whatever fails, then frees slots and scratch.
+    /// Memory of the caller's may be in use by work that she has issued: the copies run behind it.
+    [[nodiscard]] result<void> follow_caller(const target& t) {
+        if (t.owned || t.memory == nullptr) return {};
+        if (const int code = api_.record(t.done, t.caller); code != 0) return api_.failure(device_call::record, code);
+        if (const int code = api_.order(t.stream, t.done); code != 0) return api_.failure(device_call::order, code);
+        return {};
+    }
+    /// Waits for all streams, whatever fails, then frees slots and scratch; nothing where the copies may go on, because
+    /// the device works and cannot be waited for.
     result<void> drain(device_scope<Api>& scope) {
         std::optional<error> first;
         const auto keep = [&](device_call call, int code) {
@@ -257,7 +289,16 @@ template <device_api Api> class device_memory final : public counted {
         for (target& t : targets_) {
             if (!std::exchange(t.busy, false)) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
-            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));
+            int last = 0;
+            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));
+            abandoned_ =
+                abandoned_ || (last != 0 && api_.failure(device_call::synchronise, last).code != errc::device_lost);
+        }
+        if (abandoned_) {
+            slots_.clear();
+            ring_.abandon();
+            if (first) return *std::move(first);
+            return {};
         }
         for (slot& s : slots_) {
             if (auto done = unpin(s); !done && !first) first = done.error();
@@ -265,8 +306,8 @@ template <device_api Api> class device_memory final : public counted {
                 if (s.made[t]) keep(device_call::drop_event, api_.drop_event(s.events[t]));
         }
         slots_.clear();
-        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));
-        ring_ = pages{};
+        const auto [call, code] = ring_.release(api_);
+        keep(call, code);
         for (target& t : targets_) {
             if (t.scratch == nullptr) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
@@ -280,8 +321,8 @@ template <device_api Api> class device_memory final : public counted {
     shared<upload_plan_data> plan_;
     std::vector<target> targets_{};
     std::vector<slot> slots_{};
-    pages ring_{};
-    bool ring_pinned_{false};
+    pinned_ring<Api> ring_{};
+    bool abandoned_{false}; ///< nothing is freed any more
     std::optional<error> failure_{};
 };
 

@@ -19,6 +19,7 @@
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/device_memory.hpp>
 #include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/own_thread.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
@@ -35,6 +36,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -88,10 +90,10 @@ template <device_api Api> class upload_engine {
             past_host_ = options_.source == upload_source::gpu_direct;
             if (past_host_) open_past_host();
             if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.pin_ring();
-            // Memory of cudaMallocAsync is there once its stream has reached the allocation: a direct_reader, which
-            // knows no stream, has to wait for that.
+            // Memory of cudaMallocAsync is there once its stream has reached the allocation, and memory of the caller's
+            // is free once her work is done: a direct_reader, which knows no stream, has to wait for that.
             for (auto& target : memory_.targets())
-                if (past_host_ && target.owned)
+                if (past_host_)
                     if (const int code = api_.synchronise(target.stream); code != 0)
                         return api_.failure(device_call::synchronise, code);
         }
@@ -138,10 +140,18 @@ template <device_api Api> class upload_engine {
         reader_threads readers{*this};
         reader_room room;
         const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
+        readers.threads.reserve(wanted);
+#if CKPT_EXCEPTIONS
+        try {
+            for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
+        } catch (const std::system_error&) { // the system starts no more of them: fewer read, or this one
+        }
+#else
         for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
+#endif
         std::uint64_t done = 0;
         for (std::uint32_t p = 0; p < plan_.pieces.size(); ++p) {
-            if (wanted == 0) take(p, room);
+            if (readers.threads.empty()) take(p, room);
             {
                 std::unique_lock lock{mutex_};
                 filled_.wait(lock, [&] { return stopped_ || is_filled(p); });
@@ -196,6 +206,8 @@ template <device_api Api> class upload_engine {
         if constexpr (!Api::is_host) {
             if (const int code = api_.use_device(memory_.at(0).device); code != 0)
                 return fail(api_.failure(device_call::use_device, code));
+            int relaxed = Api::relaxed;
+            (void)api_.capture(relaxed);
         }
         reader_room room;
         for (;;) {
@@ -309,6 +321,7 @@ template <device_api Api> class upload_engine {
             const std::lock_guard lock{ring_mutex_};
             if (reason_.empty())
                 reason_ = str_cat("pinning a part of the mapping: ", api_.failure(device_call::pin, code).detail);
+            api_.forget();
             return false;
         }
         s.window = window;
@@ -441,13 +454,15 @@ template <device_api Api> class upload_engine {
 #endif
 };
 
-/// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots.
+/// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots, and the
+/// caller's `streams` wait for them: one for each target, or none for the default ones. `ends`: as of `device_scope`.
 template <device_api Api>
-[[nodiscard]] result<shared<device_memory<Api>>> run_upload(const Api& api, const upload_plan& plan,
-                                                            const engine_options& options) {
+[[nodiscard]] result<shared<device_memory<Api>>>
+run_upload(const Api& api, const upload_plan& plan, const engine_options& options,
+           std::span<const typename Api::stream> streams = {}, bool ends = false) {
     auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
-    device_scope<Api> scope{api};
-    if (auto ready = memory->prepare(scope, options); !ready) return std::move(ready).failure();
+    device_scope<Api> scope{api, ends};
+    if (auto ready = memory->prepare(scope, options, streams); !ready) return std::move(ready).failure();
     {
         upload_engine<Api> engine{*memory, options};
         if (auto done = engine.run(scope); !done) return std::move(done).failure();
@@ -456,8 +471,32 @@ template <device_api Api>
         if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);
         if (const int code = api.record(target.done, target.stream); code != 0)
             return api.failure(device_call::record, code);
+        // While the target's device is current: a null stream is that of the device.
+        if (const int code = api.order(target.caller, target.done); code != 0)
+            return api.failure(device_call::order, code);
     }
     return memory;
+}
+
+/// The same beside the calling thread, see `beside_caller`.
+template <device_api Api>
+[[nodiscard]] result<shared<device_memory<Api>>> upload_beside(const Api& api, const upload_plan& plan,
+                                                               engine_options options,
+                                                               std::span<const typename Api::stream> streams) {
+    progress_relay relay{options.progress};
+    std::optional<result<shared<device_memory<Api>>>> out;
+    const auto work = [&](bool ends) {
+        if (!ends) return void(out.emplace(run_upload(api, plan, options, streams)));
+        struct ending {
+            progress_relay& of;
+            ~ending() { of.end(); }
+        };
+        const ending at_the_end{relay};
+        options.progress = relay;
+        out.emplace(run_upload(api, plan, options, streams, true));
+    };
+    beside_caller(api, *upload_plan_access::data(plan), work, [&] { relay.serve(); });
+    return *std::move(out);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -17,15 +17,21 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// The host as a device. Nothing is asynchronous.
 struct host_api {
     static constexpr bool is_host = true;
+    static constexpr bool own_streams = false;
+    static constexpr int relaxed = 0;
     struct stream {};
     struct event {};
 
     int current_device(int& device) const noexcept { return device = 0; }
     int use_device(int) const noexcept { return 0; }
+    int capture(int&) const noexcept { return 0; }
     int allocate(void*& out, std::size_t bytes, stream) const noexcept;
     int release(void* memory, stream) const noexcept;
     int pin(void*, std::size_t, bool) const noexcept { return 0; }
     int unpin(void*) const noexcept { return 0; }
+    int allocate_pinned(void*&, std::size_t) const noexcept { return 0; }
+    int release_pinned(void*) const noexcept { return 0; }
+    void forget() const noexcept {}
     int make_stream(stream&) const noexcept { return 0; }
     int drop_stream(stream) const noexcept { return 0; }
     int make_event(event&) const noexcept { return 0; }

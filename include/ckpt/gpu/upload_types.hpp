@@ -75,6 +75,7 @@ struct upload_report {
     std::uint64_t bytes{};        ///< bytes that were read or built, each once
     std::uint64_t copies{};       ///< number of copies to devices
     std::uint64_t pinned_bytes{}; ///< of staging memory; pinned parts of a mapping are not counted
+    std::string pinning{};        ///< why staging memory is not pinned in one piece; empty where it is
     std::uint64_t verified{};     ///< number of records whose checksum was compared
     std::uint64_t unverified{};   ///< with `verify`: number of storages that were read in part, or have no checksum
     std::string fallback{};       ///< why `source` was not used for everything; empty where it was

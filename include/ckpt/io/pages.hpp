@@ -32,6 +32,10 @@ class pages {
         if (data_ != nullptr) file_system::give_pages(data_, size_);
     }
 
+    /// Leaves the memory as it is, for good: somebody may use it of whom nothing is known any more.
+    void abandon() noexcept { data_ = nullptr, size_ = 0; }
+    /// Child processes do not get these pages.
+    void keep_from_children() const noexcept { file_system::keep_from_children(data_, size_); }
     [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {static_cast<std::byte*>(data_), size_}; }
 
   private:

@@ -13,7 +13,7 @@
 
 #include <sys/mman.h>
 
-namespace ckpt::file_system::inline posix_pages_1 {
+namespace ckpt::file_system::inline posix_pages_2 {
 
 inline void* take_pages(std::size_t bytes) noexcept {
 #if defined(MAP_ANONYMOUS)
@@ -29,6 +29,13 @@ inline void* take_pages(std::size_t bytes) noexcept {
     return pages;
 }
 
+/// A child process gets no copy of them, where the system can do that.
+inline void keep_from_children([[maybe_unused]] void* pages, [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(MADV_DONTFORK)
+    (void)::madvise(pages, bytes, MADV_DONTFORK);
+#endif
+}
+
 inline void give_pages(void* pages, std::size_t bytes) noexcept { (void)::munmap(pages, bytes); }
 
-} // namespace ckpt::file_system::inline posix_pages_1
+} // namespace ckpt::file_system::inline posix_pages_2

@@ -1,0 +1,119 @@
+// ckpt/gpu/pinned_ring.hpp: the staging memory of an upload.
+//
+// SPDX-License-Identifier: MIT
+// In:      a `device_api`, how many slots of how many bytes.
+// Out:     memory for the slots that a device reads: pinned in one piece, or else slot by slot, or allocated by the
+//          device's runtime, or else not pinned; a sentence that says which, and why.
+// Refuses: memory that the system does not have; a device that is lost.
+//
+// Registering memory is refused where a limit is reached, and wherever the device cannot read the host's pages (virtual
+// machines with encrypted memory).
+#pragma once
+
+#include <ckpt/core/checked.hpp>
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/str_cat.hpp>
+#include <ckpt/gpu/device_api.hpp>
+#include <ckpt/gpu/staging.hpp>
+#include <ckpt/io/pages.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Whoever makes one releases it.
+template <device_api Api> class pinned_ring {
+  public:
+    /// Makes `slots` slots of `slot_bytes`, which are whole pages. Where they are not pinned as one piece, `reason`
+    /// says why. Pages are touched first, which makes pinning several times cheaper.
+    [[nodiscard]] result<void> make(const Api& api, std::size_t slots, std::uint64_t slot_bytes, std::string& reason) {
+        const std::uint64_t bytes = slots * slot_bytes;
+        std::size_t wanted = 0;
+        if (!checked_narrow(bytes, wanted))
+            return error{.code = errc::limit,
+                         .detail = str_cat("slots of ", bytes, " bytes are more than this program can address")};
+        slot_bytes_ = static_cast<std::size_t>(slot_bytes);
+        pages_ = pages{wanted};
+        if (pages_.bytes().empty())
+            return error{.code = errc::limit,
+                         .detail = str_cat("the system has no ", bytes, " bytes of memory for staging"),
+                         .hint = "ask for fewer slots or smaller pieces"};
+        // A child's first write to a page, or the parent's, would give this process another page than the device reads.
+        pages_.keep_from_children();
+        for (std::size_t at = 0; at < wanted; at += page_bytes) pages_.bytes()[at] = std::byte{0};
+        data_ = pages_.bytes().data();
+        return pin(api, wanted, slots, reason);
+    }
+    [[nodiscard]] bool is_there() const noexcept { return data_ != nullptr; }
+    [[nodiscard]] std::byte* slot(std::size_t i) const noexcept { return data_ + i * slot_bytes_; }
+    [[nodiscard]] std::uint64_t pinned_bytes() const noexcept { return pinned_ + allocated_; }
+
+    /// Gives everything back; nothing may be copied from it any more. Returns the first failure and which call it was.
+    [[nodiscard]] std::pair<device_call, int> release(const Api& api) {
+        std::pair<device_call, int> first{};
+        if (allocated_ != 0) first = {device_call::release_pinned, api.release_pinned(data_)};
+        for (std::size_t at = 0; at < pinned_; at += step_)
+            if (const int code = api.unpin(data_ + at); code != 0 && first.second == 0)
+                first = {device_call::unpin, code};
+        // What may still be registered stays, or its addresses would be another's that the device has pinned.
+        if (first.second != 0) pages_.abandon();
+        *this = {};
+        return first;
+    }
+    /// Leaves everything as it is, for good.
+    void abandon() {
+        pages_.abandon();
+        *this = {};
+    }
+
+  private:
+    [[nodiscard]] result<void> pin(const Api& api, std::size_t bytes, std::size_t slots, std::string& reason) {
+        int code = api.pin(data_, bytes, false);
+        if (code == 0) {
+            pinned_ = step_ = bytes;
+            return {};
+        }
+        error refused = api.failure(device_call::pin, code);
+        if (refused.code == errc::device_lost) return refused;
+        api.forget();
+        reason = std::move(refused.detail);
+        step_ = slot_bytes_;
+        for (; slots > 1 && pinned_ < bytes; pinned_ += step_)
+            if (api.pin(data_ + pinned_, step_, false) != 0) break;
+        if (pinned_ == bytes) {
+            reason += "; each slot is pinned by itself";
+            return {};
+        }
+        api.forget();
+        while (pinned_ != 0) {
+            pinned_ -= step_;
+            if (code = api.unpin(data_ + pinned_); code == 0) continue;
+            pages_.abandon();
+            return api.failure(device_call::unpin, code);
+        }
+        void* memory = nullptr;
+        if (code = api.allocate_pinned(memory, bytes); code == 0) {
+            pages_ = pages{};
+            data_ = static_cast<std::byte*>(memory);
+            allocated_ = bytes;
+            reason += "; the runtime allocated the memory";
+            return {};
+        }
+        reason += str_cat("; ", api.failure(device_call::allocate_pinned, code).detail, "; the memory is not pinned");
+        api.forget();
+        return {};
+    }
+
+    pages pages_{};
+    std::byte* data_{};
+    std::size_t slot_bytes_{};
+    std::size_t step_{};      ///< bytes of one registration
+    std::size_t pinned_{};    ///< bytes that are registered, from the beginning
+    std::size_t allocated_{}; ///< bytes of the runtime
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
