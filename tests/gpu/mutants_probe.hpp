@@ -156,6 +156,19 @@ template <class Engine> fault probe() {
             return f;
     }
 
+    // Tensors that are moved: all of a piece, and some beside large ones, from any place of a page.
+    const test_support::temporary_file odd{test_support::unaligned_file()};
+    const test_support::temporary_file tiny{test_support::safetensors_of(std::vector<std::size_t>(500, 24), 8)};
+    other.targets = {{0, ckpt::open(odd.path()).value().state_dict().value()},
+                     {1, ckpt::open(tiny.path()).value().state_dict().value()}};
+    for (const mode m : {mode::lazy, mode::random}) {
+        cuda_double::reset({.how = m});
+        if (auto f =
+                fails_to_upload<Engine>(other, ckpt::plan_upload(other.targets, {.piece_bytes = 65'536}).value(), how);
+            !f.empty())
+            return f;
+    }
+
     // Each call fails once.
     for (const bool sticky : {false, true})
         for (std::uint64_t n = 1, calls = 1; n <= calls; ++n) {

@@ -37,8 +37,9 @@ class stager {
   public:
     stager(const upload_plan_data& plan, upload_source source, bool verify);
 
-    /// Fills a slot of `slot_bytes`, which begins at a page. `leaves` is the thread's own.
-    [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot, storage_readers& leaves);
+    /// Fills a slot of `slot_bytes`, which begins at a page. What is read apart is read to `room`, which is as large.
+    /// `leaves` is the thread's own.
+    [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot, std::byte* room, storage_readers& leaves);
 
     /// Reads bytes of a piece that begin at `begin` in their file, and adds them to the checksums of the records that
     /// they belong to. `room`: as of `read`.

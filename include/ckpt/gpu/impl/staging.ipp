@@ -33,10 +33,17 @@ CKPT_DETAIL_DEF stager::stager(const upload_plan_data& plan, upload_source sourc
     }
 }
 
-CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot, storage_readers& leaves) {
+CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot, std::byte* room,
+                                          storage_readers& leaves) {
     const upload_piece& piece = plan_.pieces[number];
     if (piece.run == no_run) return build(piece, slot, leaves);
-    return read_checked(number, piece.begin, {slot + plan_.lead(piece), static_cast<std::size_t>(piece.bytes)}, slot);
+    std::byte* const place = piece.apart ? room : slot;
+    std::byte* const data = place + plan_.lead(piece);
+    if (auto done = read_checked(number, piece.begin, {data, static_cast<std::size_t>(piece.bytes)}, place); !done)
+        return done;
+    for (const staged_move& m : plan_.moves_of(piece))
+        std::memcpy(slot + plan_.slot_lead(piece) + m.to, data + m.from, static_cast<std::size_t>(m.bytes));
+    return {};
 }
 
 CKPT_DETAIL_DEF result<void> stager::read_checked(std::uint32_t number, std::uint64_t begin, std::span<std::byte> out,
