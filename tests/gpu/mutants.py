@@ -180,6 +180,8 @@ MUTANTS = {
         "s.data = room + plan_.slot_lead(piece);",
         "s.data = room + plan_.lead(piece);",
     ),
+    "builds_from_the_mapping": ("{ leaves.files = &reads; }", "{}"),
+    "windows_are_copied_from_their_begin": ("window_.bytes().data() + (begin - first_)", "window_.bytes().data()"),
     "small_memory_of_the_caller_is_used": (
         "if (i >= options.places.size() || options.places[i].bytes < bytes)",
         "if (i >= options.places.size())",

@@ -423,6 +423,19 @@ TEST_CASE(
             CHECK(truncated.error().code == errc::truncated);
             CHECK(truncated.error().offset >= bytes.size() / 2);
             clean_end();
+
+            // What the host builds of a file that is mapped.
+            const opened built{bytes};
+            const std::uint64_t end = built.weights.at("half").value().file_offset().value() + 1'000;
+            fs::resize_file(built.path.path(), end); // behind the header
+            cuda_double::reset({.how = how});
+            upload_options narrowing = busy(readers);
+            narrowing.select = {"half"};
+            narrowing.casts = {{"**", ckpt::dtype::bfloat16}};
+            const auto shorter = upload(built.weights, narrowing);
+            CHECK(shorter.error().code == errc::truncated);
+            CHECK(shorter.error().offset >= end);
+            clean_end();
         }
 }
 

@@ -527,6 +527,12 @@ TEST_CASE("plan: the estimate names the slowest stage") {
     CHECK(plan.estimate({.copy = 1e6, .readers = 1}).bound == "host");
     CHECK(plan.estimate({.copy = 1e6, .readers = 4}).seconds < plan.estimate({.copy = 1e6, .readers = 1}).seconds);
     CHECK(plan.estimate({.issue = 1.0}).seconds >= 1.0);
+    // What the host builds is read, too.
+    const auto built = plan_upload(file.weights, {.select = {"half"}, .casts = {{"**", ckpt::dtype::float32}}}).value();
+    CHECK(built.read_bytes() == 0);
+    CHECK(built.estimate({.disk = 1e4}).seconds >= 1.0);
+    CHECK(built.estimate({.disk = 1e4}).seconds < 1.1);
+    CHECK(built.estimate({.disk = 1e4}).bound == "disk");
 }
 
 TEST_CASE("plan: equal state_dicts give equal plans, and memory is planned like a file") {

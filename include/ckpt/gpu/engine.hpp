@@ -122,9 +122,11 @@ template <device_api Api> class upload_engine {
 
     /// What a thread that fills pieces has of its own.
     struct reader_room {
-        pages block{};            // for direct reads to the host, and for what is moved
-        storage_readers leaves{}; // what it reads of compressed storages
+        pages block{}; // for direct reads to the host, and for what is moved
+        staged_reads reads;
+        storage_readers leaves{}; // what it reads of storages to build from them
 
+        explicit reader_room(stager& of) noexcept : reads{of} { leaves.files = &reads; }
         [[nodiscard]] bool make_block(std::uint64_t bytes) {
             if (block.bytes().empty()) block = pages{static_cast<std::size_t>(bytes)};
             return !block.bytes().empty();
@@ -142,7 +144,7 @@ template <device_api Api> class upload_engine {
 
     [[nodiscard]] result<void> move_pieces(device_scope<Api>& scope) {
         reader_threads readers{*this};
-        reader_room room;
+        reader_room room{stager_};
         const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
         for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
         std::uint64_t done = 0;
@@ -203,7 +205,7 @@ template <device_api Api> class upload_engine {
             if (const int code = api_.use_device(memory_.at(0).device); code != 0)
                 return fail(api_.failure(device_call::use_device, code));
         }
-        reader_room room;
+        reader_room room{stager_};
         for (;;) {
             std::uint32_t p = 0;
             {

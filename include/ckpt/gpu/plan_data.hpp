@@ -165,6 +165,7 @@ struct upload_plan_data final : counted {
     std::uint64_t slot_bytes{}; ///< whole pages that hold any piece, at its place in the first page
     std::uint64_t read_bytes{}; ///< of runs
     std::uint64_t built_bytes{};
+    std::uint64_t built_from{}; ///< bytes that the host reads for what it builds
     const device_kernels* kernels{};
 
     /// Where the bytes of a piece begin in what they are read to: at their place in the page, so that direct reads need

@@ -110,6 +110,16 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_converted() {
     return {};
 }
 
+/// What is read for the elements of a tensor: from its first byte to its last one, or its elements if they lie so far
+/// apart that what is between them is not read.
+inline std::uint64_t bytes_read_for(const tensor_data& data) noexcept {
+    std::uint64_t end = 0;
+    const std::uint64_t elements = bytes_of(data.type, data.numel);
+    if (data.numel == 0 || is_contiguous(data) || !bytes_needed(data, end)) return elements;
+    const std::uint64_t span = end - data.storage_offset * bits(data.type) / 8;
+    return (std::min)(span, elements / itemsize(data.type) * file::direct_alignment);
+}
+
 CKPT_DETAIL_DEF result<void> plan_grouping::place_built() {
     std::vector<host_tensor> order = inputs_.on_host();
     std::sort(order.begin(), order.end(), [](const host_tensor& a, const host_tensor& b) {
@@ -129,6 +139,7 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_built() {
             if (!plan_.plan.in_proportion(own)) return output_error(*h.data, h.tensor);
             std::fill(offsets.begin(), offsets.end(), no_offset);
             plan_.built.push_back({plan_.plan.cast(own, h.wanted), h.wanted, h.data->numel});
+            plan_.built_from += bytes_read_for(*h.data);
         }
         placed_tensor& t = plan_.tensors[h.tensor];
         std::uint64_t& at = offsets[t.target];
