@@ -167,6 +167,19 @@ TEST_CASE("host: typed views and tied tensors of what was loaded") {
     CHECK(loaded.report.bytes >= 64 * 96 * 4);
 }
 
+TEST_CASE("host: views of two types that overlap, of which one begins between elements of the other") {
+    const std::string bytes = torch_file(
+        pkl::ordered({{pkl::str("bytes"), pkl::tensor(pkl::storage("ByteStorage", "0", 100), 3, {50}, {1})},
+                      {pkl::str("floats"), pkl::tensor(pkl::storage("FloatStorage", "0", 25), 1, {24}, {1})}}),
+        {{"0", some_floats(25, 1)}});
+    const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+    const auto weights = file.state_dict().value();
+    for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
+        const auto loaded = ckpt::host::load(weights, {.plan = {.layout = layout}}).value();
+        for (const auto [key, tensor] : weights) CHECK(compare(loaded.weights, key, tensor) == 1);
+    }
+}
+
 TEST_CASE("host: a whole rank is loaded from its slice of the file") {
     const std::string bytes = upload_file();
     const auto file = ckpt::open_bytes(bytes_of(bytes)).value();

@@ -63,8 +63,10 @@ CKPT_DETAIL_DEF loaded_storages::loaded_storages(shared<device_memory<host_api>>
     for (const placed_tensor& t : memory_->plan().tensors) {
         block& b = blocks_[t.storage];
         if (t.nbytes == 0) continue;
-        if (b.begin == b.end) b = {t.offset, t.offset + t.nbytes};
-        b = {(std::min)(b.begin, t.offset), (std::max)(b.end, t.offset + t.nbytes)};
+        // An offset in it counts elements, of which a type that overlaps another one may begin between two of that.
+        const std::uint64_t begin = t.offset / 16 * 16;
+        if (b.begin == b.end) b = {begin, t.offset + t.nbytes};
+        b = {(std::min)(b.begin, begin), (std::max)(b.end, t.offset + t.nbytes)};
     }
 }
 
