@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys, its
-upload and its conversion, per tensor, and of a digest, per byte: what noise cannot disturb, so it can gate.
+"""Instructions and peak heap of opening a checkpoint and of planning a map of 20 rules over its keys, instructions of
+planning its upload and its conversion, per tensor, and of a digest, per byte: what noise cannot disturb, so that it can
+gate.
 
     instructions.py PROGRAM [--most-instructions N] [--most-weights-instructions N] [--most-heap BYTES]
                     [--most-plan-instructions N] [--most-upload-instructions N] [--most-convert-instructions N]
-                    [--most-digest-instructions N]
+                    [--most-plan-heap BYTES] [--most-digest-instructions N]
 
 PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
 open a file three times and twice under callgrind; the cost per tensor is the difference between two sizes, so that
@@ -32,6 +33,13 @@ def instructions(program: str, action: str, file: Path | str, times: int) -> int
     return int(re.search(r"Collected : (\d+)", run.stderr)[1])
 
 
+def peak_heap(program: str, action: str, file: Path) -> tuple[int, int]:
+    """How many tensors the action found, and the most bytes that it had at once."""
+    run = subprocess.run([program, action, str(file)], capture_output=True, text=True, check=True)
+    found, peak = run.stdout.split()
+    return int(found), int(peak)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
@@ -41,6 +49,7 @@ def main() -> int:
     parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES",
                         help=f"per tensor, beside {FIXED_HEAP:,}")
     parser.add_argument("--most-plan-instructions", type=float, default=float("inf"), metavar="N", help="per key")
+    parser.add_argument("--most-plan-heap", type=float, default=float("inf"), metavar="BYTES", help="per key")
     for name, title in MORE.items():
         parser.add_argument(f"--most-{name}-instructions", type=float, default=float("inf"), metavar="N",
                             help=f"{title}, per tensor")
@@ -70,11 +79,13 @@ def main() -> int:
             print(f"{tensors:,} tensors: one open with a reused scratch {one_open[tensors]:,} instructions")
         file = Path(folder) / "heap.pt"
         subprocess.run([wanted.program, "write", file, str(HEAP_OF)], check=True)
-        found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True,
-                                              check=True).stdout.split())
+        found, peak = peak_heap(wanted.program, "heap", file)
         heap = (peak - FIXED_HEAP) / found
         print(f"{found:,} tensors: peak heap {peak:,} bytes, {heap:,.0f} for each beside {FIXED_HEAP:,}")
         good = good and found == HEAP_OF and heap <= wanted.most_heap
+        found, peak = peak_heap(wanted.program, "plan-heap", file)
+        print(f"{found:,} keys: peak heap of planning 20 rules {peak / found:,.0f} bytes for each")
+        good = good and found == HEAP_OF and peak / found <= wanted.most_plan_heap
         each = (one_open[LARGE] - one_open[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per tensor, and {one_open[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_instructions

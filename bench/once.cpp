@@ -12,6 +12,7 @@
 //   once convert-plan FILE TIMES opens it once and plans a conversion of all of it so many times
 //   once digest BYTES TIMES      digests a tensor of so many bytes so many times
 //   once heap FILE               opens it once, without a scratch; prints tensors and peak bytes of the heap
+//   once plan-heap FILE          opens it, plans the map of 20 rules; prints keys and peak bytes that the plan added
 //   once walk FILE               the opcodes of a pickle, by the floor's walk
 #include "floor.hpp"
 #include "inputs.hpp"
@@ -112,6 +113,14 @@ int main(int argc, char** argv) {
         heap_peak = heap_now;
         const auto file = ckpt::open(path).value();
         std::printf("%zu %llu\n", file.root().size(), static_cast<unsigned long long>(heap_peak - before));
+        return 0;
+    }
+    if (command == "plan-heap") {
+        const auto weights = ckpt::open(path).value().state_dict().value();
+        const std::uint64_t before = heap_now;
+        heap_peak = heap_now;
+        const ckpt::remap_plan plan = ckpt::plan_remap(weights, bench::twenty_rules());
+        std::printf("%zu %llu\n", plan.moves.size(), static_cast<unsigned long long>(heap_peak - before));
         return 0;
     }
     if (command == "open" || command == "time") {

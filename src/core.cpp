@@ -33,4 +33,5 @@
 #include <ckpt/io/impl/folder.ipp>
 #include <ckpt/io/impl/pages.ipp>
 #include <ckpt/io/impl/path.ipp>
+#include <ckpt/io/impl/residency.ipp>
 #include <ckpt/io/impl/source.ipp>

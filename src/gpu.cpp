@@ -6,5 +6,6 @@
 #include <ckpt/gpu/impl/plan_inputs.ipp>
 #include <ckpt/gpu/impl/plan_reads.ipp>
 #include <ckpt/gpu/impl/staging.ipp>
+#include <ckpt/gpu/impl/upload_effort.ipp>
 #include <ckpt/gpu/impl/upload_plan.ipp>
 #include <ckpt/impl/host.ipp>

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -157,7 +158,8 @@ bool forget(const temporary_file& file) {
 
 double sum(const ckpt::state_dict& weights, std::string_view key) {
     double out = 0;
-    for (const float x : weights.view<float>(key).value()) out += static_cast<double>(x);
+    const std::span<const float> numbers = weights.view<float>(key).value();
+    for (const float x : numbers) out += static_cast<double>(x);
     return out;
 }
 

@@ -11,8 +11,15 @@
 
 #include <doctest/doctest.h>
 
+#if defined(__linux__)
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include <cstdint>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -244,6 +251,115 @@ TEST_CASE("host: a file that was cut, a caller that stops, memory that is not th
         CHECK(cut.error().code == errc::truncated);
         CHECK(cut.error().offset >= bytes.size() / 2 - 4'096);
     }
+}
+
+TEST_CASE("host: what is built of a file that was cut while it was mapped is an error, and no signal") {
+    const std::string bytes = upload_file();
+    const auto sliced = [](const ckpt::state_dict& all) {
+        const std::vector<ckpt::shard_rule> columns{{"a.weight", 1}, {"half", 1}};
+        return ckpt::shard(all, columns, 1, 4).value();
+    };
+    const auto merged = [](const ckpt::state_dict& all) {
+        return ckpt::remap(all, ckpt::key_map::parse("split 0 a.weight -> top, bottom\nmerge 1 top, bottom -> wide\n"
+                                                     "transpose 0 1 half")
+                                    .value())
+            .value();
+    };
+    for (const auto source : {upload_source::buffered, upload_source::direct})
+        for (const unsigned readers : {0u, 2u}) {
+            const temporary_file path{bytes};
+            const auto all = ckpt::open(path.path()).value().state_dict().value();
+            const auto slices = sliced(all), merges = merged(all);
+            const std::uint64_t end = all.at("half").value().file_offset().value() + 1'000; // its header is there
+            fs::resize_file(path.path(), end);
+            const auto cut = [&](const ckpt::state_dict& weights, const ckpt::upload_plan_options& plan) {
+                const auto loaded = ckpt::host::load(weights, {.plan = plan, .source = source, .readers = readers});
+                REQUIRE(!loaded);
+                CHECK(loaded.error().code == errc::truncated);
+                CHECK(loaded.error().offset >= end);
+            };
+            cut(all, {.select = {"half"}});
+            cut(all, {.select = {"half"}, .casts = {{"**", bf16}}});
+            cut(all, {.select = {"half"}, .casts = {{"**", f32}}});
+            cut(slices, {.select = {"half"}});
+            cut(merges, {.select = {"half"}});
+        }
+    // A folder of torch.distributed.checkpoint, whose tensors lie in parts of files.
+    const fs::path folder = fs::temp_directory_path() / ("ckpt-cut-" + std::to_string(std::random_device{}()));
+    fs::copy(std::string(CKPT_TEST_DATA) + "/frameworks/dcp/mesh_2d", folder, fs::copy_options::recursive);
+    {
+        const auto opened = ckpt::open_folder(folder.string()).value();
+        const auto weights = opened.state_dict(opened.state_dicts().front().path).value();
+        CHECK(ckpt::host::load(weights).has_value());
+        for (const auto& found : fs::directory_iterator(folder))
+            if (found.path().extension() == ".distcp") fs::resize_file(found.path(), 0);
+        const auto loaded = ckpt::host::load(weights);
+        REQUIRE(!loaded);
+        CHECK(loaded.error().code == errc::truncated);
+    }
+    fs::remove_all(folder);
+}
+
+#if defined(__linux__)
+
+namespace {
+
+/// How much of a file is in the system's cache, from 0 to 1.
+double cached_part(const fs::path& path) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const auto bytes = static_cast<std::size_t>(fs::file_size(path));
+    void* const pages = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file, 0);
+    std::vector<unsigned char> in_cache((bytes + 4'095) / 4'096);
+    REQUIRE(::mincore(pages, bytes, in_cache.data()) == 0);
+    ::munmap(pages, bytes);
+    ::close(file);
+    std::size_t n = 0;
+    for (const unsigned char c : in_cache) n += c & 1u;
+    return static_cast<double>(n) / static_cast<double>(in_cache.size());
+}
+void drop_from_cache(const fs::path& path) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    ::fsync(file);
+    ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    ::close(file);
+}
+
+} // namespace
+
+TEST_CASE("host: direct reads leave the cache alone, whatever is built from them") {
+    const temporary_file path{torch_file(
+        pkl::ordered(
+            {{pkl::str("w"), pkl::tensor(pkl::storage("FloatStorage", "0", 1 << 22), 0, {2'048, 2'048}, {2'048, 1})}}),
+        {{"0", some_floats(1 << 22, 1)}})};
+    const auto all = ckpt::open(path.path()).value().state_dict().value();
+    const std::vector<ckpt::shard_rule> columns{{"w", 1}};
+    const auto slice = ckpt::shard(all, columns, 1, 4).value();
+    for (const auto& [weights, casts] :
+         {std::pair{all, std::vector<ckpt::upload_cast>{}}, std::pair{all, std::vector<ckpt::upload_cast>{{"w", bf16}}},
+          std::pair{slice, std::vector<ckpt::upload_cast>{}}}) {
+        drop_from_cache(path.path());
+        const double before = cached_part(path.path());
+        const auto loaded =
+            ckpt::host::load(weights, {.plan = {.casts = casts}, .source = upload_source::direct, .readers = 1});
+        if (!loaded) FAIL(loaded.error().message());
+        if (loaded->report.fallback.starts_with("direct reads:")) continue; // a file system without them
+        CHECK(loaded->report.fallback.empty());
+        CHECK(cached_part(path.path()) <= before + 0.05);
+        const auto there = loaded->weights.at("w").value();
+        CHECK(values_of(there, there.dtype()) == values_of(weights.at("w").value(), there.dtype()));
+    }
+}
+
+#endif
+
+TEST_CASE("host: compressed records are read through the cache, which the report of direct reads says") {
+    const std::string data = some_floats(1'000, 3);
+    auto members = torch_records(pkl::pickle(pkl::dict({{pkl::str("a"), pkl::floats("0", 1'000)}})), {{"0", data}});
+    members[2] = deflated(members[2]);
+    const temporary_file path{write_zip(members).bytes};
+    const auto file = ckpt::open(path.path(), {.inflate = test_inflater()}).value();
+    const auto loaded = ckpt::host::load(file.state_dict().value(), {.source = upload_source::direct}).value();
+    CHECK(loaded.report.fallback == "compressed records are read through the system's cache");
 }
 
 TEST_CASE("host: values that a conversion would lose are an error, not a number") {

@@ -241,6 +241,16 @@ MUTANTS = {
         "plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out, leaves)",
         "plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count - 1, out, leaves)",
     ),
+    "moves_are_forgotten": ("for (const staged_move& m : plan_.moves_of(piece)) std::memcpy(slot",
+                            "for (const staged_move& m : plan_.moves_of(piece).first(0)) std::memcpy(slot"),
+    "moves_to_the_wrong_place": ("std::memcpy(slot + plan_.slot_lead(piece) + m.to,", "std::memcpy(slot + m.to,"),
+    "moves_within_the_slot": ("std::byte* const place = piece.apart ? room : slot;", "std::byte* const place = slot;"),
+    "copies_what_was_moved_from_the_wrong_place": (
+        "s.data = room + plan_.slot_lead(piece);",
+        "s.data = room + plan_.lead(piece);",
+    ),
+    "builds_from_the_mapping": ("{ leaves.files = &reads; }", "{}"),
+    "windows_are_copied_from_their_begin": ("window_.bytes().data() + (begin - first_)", "window_.bytes().data()"),
     "small_memory_of_the_caller_is_used": (
         "if (i >= options.places.size() || options.places[i].bytes < bytes)",
         "if (i >= options.places.size())",

@@ -368,6 +368,32 @@ template <class Engine> fault probe() {
                 if (auto f = disturbs_the_caller<Engine>(both, both_plan, direct, named); !f.empty()) return f;
             }
 
+    // Slices by columns, which are gathered from few of the pages that are read.
+    subject columns;
+    const std::vector<ckpt::shard_rule> sliced{{"a.weight", 1}, {"half", 1}};
+    for (std::uint32_t rank = 0; rank < 2; ++rank)
+        columns.targets[rank].weights = ckpt::shard(columns.weights, sliced, rank, 2).value();
+    for (const auto source : {ckpt::upload_source::buffered, ckpt::upload_source::direct}) {
+        cuda_double::reset({.how = mode::lazy});
+        auto gathered = how;
+        gathered.source = source;
+        if (auto f = fails_to_upload<Engine>(columns, ckpt::plan_upload(columns.targets).value(), gathered); !f.empty())
+            return f;
+    }
+
+    // Tensors that are moved: all of a piece, and some beside large ones, from any place of a page.
+    const test_support::temporary_file odd{test_support::unaligned_file()};
+    const test_support::temporary_file tiny{test_support::safetensors_of(std::vector<std::size_t>(500, 24), 8)};
+    other.targets = {{0, ckpt::open(odd.path()).value().state_dict().value()},
+                     {1, ckpt::open(tiny.path()).value().state_dict().value()}};
+    for (const mode m : {mode::lazy, mode::random}) {
+        cuda_double::reset({.how = m});
+        if (auto f =
+                fails_to_upload<Engine>(other, ckpt::plan_upload(other.targets, {.piece_bytes = 65'536}).value(), how);
+            !f.empty())
+            return f;
+    }
+
     // Each call fails once.
     for (const bool sticky : {false, true})
         for (std::uint64_t n = 1, calls = 1; n <= calls; ++n) {
@@ -416,11 +442,15 @@ template <class Engine> fault probe() {
         const subject cut;
         const std::vector<ckpt::upload_target> stored{{0, cut.weights}};
         const auto cut_plan = ckpt::plan_upload(stored, {.piece_bytes = 4'096}).value();
-        fs::resize_file(cut.path.path(), cut.bytes.size() / 2);
+        const auto narrow =
+            ckpt::plan_upload(stored, {.select = {"half"}, .casts = {{"**", ckpt::dtype::bfloat16}}}).value();
+        fs::resize_file(cut.path.path(), cut.weights.at("half").value().file_offset().value() + 1'000);
         cuda_double::reset({.how = mode::lazy});
         auto unverified = how;
         unverified.verify = false;
         if (auto f = fails_with_an_error<Engine>(cut_plan, unverified, errc::truncated); !f.empty()) return f;
+        cuda_double::reset({.how = mode::lazy});
+        if (auto f = fails_with_an_error<Engine>(narrow, unverified, errc::truncated); !f.empty()) return f;
     }
     return {};
 }

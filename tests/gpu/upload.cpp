@@ -17,6 +17,7 @@
 #include <cuda_fp8.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -862,6 +863,19 @@ TEST_CASE(
             CHECK(truncated.error().code == errc::truncated);
             CHECK(truncated.error().offset >= bytes.size() / 2);
             clean_end();
+
+            // What the host builds of a file that is mapped.
+            const opened built{bytes};
+            const std::uint64_t end = built.weights.at("half").value().file_offset().value() + 1'000;
+            fs::resize_file(built.path.path(), end); // behind the header
+            cuda_double::reset({.how = how});
+            upload_options narrowing = busy(readers);
+            narrowing.select = {"half"};
+            narrowing.casts = {{"**", ckpt::dtype::bfloat16}};
+            const auto shorter = upload(built.weights, narrowing);
+            CHECK(shorter.error().code == errc::truncated);
+            CHECK(shorter.error().offset >= end);
+            clean_end();
         }
 }
 
@@ -921,6 +935,73 @@ TEST_CASE("upload: files of the folder tests/data, for what small hand-made ones
         clean_end();
     }
     CHECK(tensors > 100);
+}
+
+namespace {
+
+/// How many tensors do not begin at a multiple of 256, of those that begin in no other one.
+std::size_t unaligned(const ckpt::cuda::device_tensors& there) {
+    std::vector<std::pair<std::uintptr_t, std::uintptr_t>> ranges;
+    for (const std::string_view key : there.keys()) {
+        const auto t = there.at(key).value();
+        if (t.data == nullptr) continue;
+        std::uint64_t last = 0;
+        for (std::size_t d = 0; d < t.shape.size(); ++d)
+            last += static_cast<std::uint64_t>((t.shape[d] - 1) * t.strides[d]);
+        const auto first = reinterpret_cast<std::uintptr_t>(t.data);
+        ranges.emplace_back(first, first + (last + 1) * (ckpt::bits(t.dtype) < 8 ? 1 : ckpt::itemsize(t.dtype)));
+    }
+    std::sort(ranges.begin(), ranges.end());
+    std::uintptr_t end = 0;
+    std::size_t n = 0;
+    for (const auto& [first, last] : ranges) {
+        n += first >= end && first % 256 != 0 ? 1 : 0;
+        end = (std::max)(end, last);
+    }
+    return n;
+}
+
+} // namespace
+
+TEST_CASE("upload: pointers are multiples of 256, wherever the tensors lie in their file, and few copies bring them") {
+    const opened file{unaligned_file()};
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const unsigned readers : {0u, 2u})
+            for (const auto source : {upload_source::buffered, upload_source::direct, upload_source::mapped})
+                for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
+                    cuda_double::reset({.how = how, .seed = readers});
+                    {
+                        upload_options options = busy(readers);
+                        options.piece_bytes = 65'536;
+                        options.source = source;
+                        options.layout = layout;
+                        auto there = upload(file.weights, options).value();
+                        REQUIRE(there.wait().has_value());
+                        compare(there, file.weights);
+                        CHECK(unaligned(there) == 0);
+                        if (layout == upload_layout::file_image) CHECK(there.report().copies < 30);
+                    }
+                    clean_end();
+                }
+}
+
+TEST_CASE("upload: every tensor of tests/data is at a multiple of 256, unless it is a view into another one") {
+    std::size_t files = 0;
+    for (const auto& found : fs::recursive_directory_iterator(CKPT_TEST_DATA)) {
+        if (!found.is_regular_file()) continue;
+        const auto file = ckpt::open(found.path());
+        const auto weights = file ? file->state_dict() : file.error();
+        if (!weights) continue;
+        cuda_double::reset();
+        {
+            auto there = upload(*weights);
+            if (!there) continue;
+            CHECK_MESSAGE(unaligned(*there) == 0, found.path().string());
+            ++files;
+        }
+        clean_end();
+    }
+    CHECK(files > 100);
 }
 
 namespace {

@@ -6,6 +6,7 @@
 //          values of any strided tensor, dense and in this machine's order.
 #pragma once
 
+#include "safetensors_writer.hpp"
 #include "torch_writer.hpp"
 
 #include <ckpt/ckpt.hpp>
@@ -71,6 +72,27 @@ inline std::vector<zip_member> upload_members() {
                                          {"8", noise(60, 8)}});
 }
 inline std::string upload_file() { return write_zip(upload_members()).bytes; }
+
+/// A safetensors file whose data begins `odd` bytes behind a multiple of 256, of uint8 tensors of these sizes.
+inline std::string safetensors_of(std::span<const std::size_t> sizes, std::size_t odd) {
+    std::string header = "{";
+    std::size_t end = 0;
+    for (const std::size_t n : sizes) {
+        if (end != 0) header += ',';
+        header += safetensors_entry("t" + std::to_string(end), "U8", '[' + std::to_string(n) + ']', end, end + n);
+        end += n;
+    }
+    header += '}';
+    header += std::string((256 + odd - (header.size() + 8) % 256) % 256, ' ');
+    return safetensors_file(header, noise(end, odd));
+}
+/// Small and large ones, as many models have them, of sizes that fit no alignment.
+inline std::string unaligned_file() {
+    std::vector<std::size_t> sizes{100, 24, 70'000};
+    sizes.insert(sizes.end(), 500, 24);
+    sizes.insert(sizes.end(), {100'000, 65'537, 1'000, 70'000, 65'536, 65'535, 5});
+    return safetensors_of(sizes, 8);
+}
 
 /// The values of a tensor, row-major, in this machine's order.
 inline std::vector<std::byte> values_of(const ckpt::tensor& t, ckpt::dtype to) {

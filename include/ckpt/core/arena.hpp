@@ -185,10 +185,11 @@ template <class T> class work_array {
     CKPT_DETAIL_INLINE void pop_back() noexcept { --top_; }
     /// Drops all elements but the first `n`.
     CKPT_DETAIL_INLINE void shrink(std::size_t n) noexcept { top_ = first_ + n; }
-    /// Makes room for `n` elements at least, and fills all the room there is with `value`.
+    /// Fills up to `n` elements with `value`. Not all the room there is: the block of a pool may be far larger.
     void extend(std::size_t n, T value) {
         if (n > static_cast<std::size_t>(end_ - first_)) grow(n);
-        while (top_ != end_) *top_++ = value;
+        T* const stop = first_ + n;
+        while (top_ < stop) *top_++ = value;
     }
 
   private:

@@ -79,6 +79,7 @@ class dcp_items final : public folder_storages {
     [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return items_[i].key; }
     [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return files_[items_[i].file].name; }
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
     /// All of the item: where in it the elements lie is known once it was opened.
     CKPT_DETAIL_DEF void find_touched(std::uint32_t i, std::uint64_t begin, std::uint64_t end,
                                       range_visitor visit) const override;

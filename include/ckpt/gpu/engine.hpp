@@ -30,6 +30,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -123,8 +124,15 @@ template <device_api Api> class upload_engine {
 
     /// What a thread that fills pieces has of its own.
     struct reader_room {
-        pages direct{};           // for direct reads to the host
-        storage_readers leaves{}; // what it reads of compressed storages
+        pages block{}; // for direct reads to the host, and for what is moved
+        staged_reads reads;
+        storage_readers leaves{}; // what it reads of storages to build from them
+
+        explicit reader_room(stager& of) noexcept : reads{of} { leaves.files = &reads; }
+        [[nodiscard]] bool make_block(std::uint64_t bytes) {
+            if (block.bytes().empty()) block = pages{static_cast<std::size_t>(bytes)};
+            return !block.bytes().empty();
+        }
     };
 
     struct reader_threads {
@@ -138,7 +146,7 @@ template <device_api Api> class upload_engine {
 
     [[nodiscard]] result<void> move_pieces(device_scope<Api>& scope) {
         reader_threads readers{*this};
-        reader_room room;
+        reader_room room{stager_};
         const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
         readers.threads.reserve(wanted);
 #if CKPT_EXCEPTIONS
@@ -209,7 +217,7 @@ template <device_api Api> class upload_engine {
             int relaxed = Api::relaxed;
             (void)api_.capture(relaxed);
         }
-        reader_room room;
+        reader_room room{stager_};
         for (;;) {
             std::uint32_t p = 0;
             {
@@ -261,6 +269,12 @@ template <device_api Api> class upload_engine {
         else return fill_slot(p, room);
     }
 
+    [[nodiscard]] error no_room() const {
+        return {.code = errc::limit,
+                .detail = str_cat("the system has no ", plan_.slot_bytes, " bytes of memory for staging"),
+                .hint = "ask for smaller pieces"};
+    }
+
     // ---- to a device
 
     [[nodiscard]] result<void> fill_slot(std::uint32_t p, reader_room& own) {
@@ -275,9 +289,11 @@ template <device_api Api> class upload_engine {
         s.data = nullptr;
         if (!read_past_host(p) && !map_window(p, s)) {
             if (auto ring = need_ring(); !ring) return ring;
+            const upload_piece& piece = plan_.pieces[p];
             std::byte* const room = memory_.slot_memory(number);
-            if (auto done = stager_.fill(p, room, own.leaves); !done) return done;
-            s.data = room + plan_.lead(plan_.pieces[p]);
+            if (piece.apart && !own.make_block(plan_.slot_bytes)) return no_room();
+            if (auto done = stager_.fill(p, room, own.block.bytes().data(), own.leaves); !done) return done;
+            s.data = room + plan_.slot_lead(piece);
         }
         const std::lock_guard lock{mutex_};
         s.holds = p + std::uint64_t{1};
@@ -295,7 +311,7 @@ template <device_api Api> class upload_engine {
     /// Pins the pages of a piece where its file is mapped. What shares a page with another piece is copied instead.
     [[nodiscard]] bool map_window(std::uint32_t p, slot& s) {
         const upload_piece& piece = plan_.pieces[p];
-        if (!mapped_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr) return false;
+        if (!mapped_ || piece.run == no_run || piece.moves != 0 || plan_.runs[piece.run].in == nullptr) return false;
         const auto bytes = plan_.runs[piece.run].from->mapped_part(piece.begin, piece.begin + piece.bytes);
         if (bytes.empty()) {
             const std::lock_guard lock{ring_mutex_};
@@ -330,26 +346,32 @@ template <device_api Api> class upload_engine {
         return true;
     }
 
-    /// Large pieces that go to one place as they are may bypass the host.
+    /// Large pieces that go to one device as they are, in a few large parts, may bypass the host.
     [[nodiscard]] bool read_past_host(std::uint32_t p) {
-        constexpr std::uint64_t worthwhile = std::uint64_t{1} << 20;
+        constexpr std::uint64_t worthwhile = std::uint64_t{1} << 18; // of each part, on average
         const upload_piece& piece = plan_.pieces[p];
-        if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < worthwhile ||
-            piece.copies != 1)
+        if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < paged_bytes ||
+            piece.moves != 0 || piece.casts != 0 || piece.copies == 0 || piece.bytes / piece.copies < worthwhile)
             return false;
-        const staged_copy& c = plan_.copies[piece.first_copy];
-        if (c.to_scratch || c.bytes != piece.bytes) return false;
+        const std::span copies = std::span{plan_.copies}.subspan(piece.first_copy, piece.copies);
+        const std::uint32_t one = copies.front().target;
+        if (std::any_of(copies.begin(), copies.end(), [&](const staged_copy& c) { return c.target != one; }))
+            return false;
         device_scope<Api> here{api_}; // the library may ask which device this thread has
-        if (here.failure() != 0 || here.use(memory_.at(c.target).device) != 0) return false;
+        if (here.failure() != 0 || here.use(memory_.at(one).device) != 0) return false;
         const auto handle = std::find_if(handles_.begin(), handles_.end(),
                                          [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
-        const std::int64_t got =
-            options_.past_host->read(handle->second, memory_.at(c.target).memory, c.bytes, piece.begin, c.to);
-        if (got >= 0 && static_cast<std::uint64_t>(got) == c.bytes) return true;
-        const std::lock_guard lock{ring_mutex_};
-        if (reason_.empty())
-            reason_ = str_cat("a read past the host gave ", got, " instead of ", c.bytes, " bytes at ", piece.begin);
-        return false;
+        for (const staged_copy& c : copies) {
+            const std::uint64_t from = piece.begin + c.from;
+            const std::int64_t got =
+                options_.past_host->read(handle->second, memory_.at(one).memory, c.bytes, from, c.to);
+            if (got >= 0 && static_cast<std::uint64_t>(got) == c.bytes) continue;
+            const std::lock_guard lock{ring_mutex_};
+            if (reason_.empty())
+                reason_ = str_cat("a read past the host gave ", got, " instead of ", c.bytes, " bytes at ", from);
+            return false;
+        }
+        return true;
     }
 
     [[nodiscard]] result<void> issue(device_scope<Api>& scope, std::uint32_t p) {
@@ -398,15 +420,20 @@ template <device_api Api> class upload_engine {
         const auto address = [&](const staged_copy& c, std::uint64_t at) {
             return static_cast<std::byte*>(memory_.at(c.target).memory) + c.to + (at - c.from);
         };
-        if (room.direct.bytes().empty() && options_.source == upload_source::direct && piece.run != no_run &&
-            plan_.runs[piece.run].in != nullptr)
-            room.direct = pages{static_cast<std::size_t>(plan_.slot_bytes)};
+        const bool reads_direct =
+            options_.source == upload_source::direct && piece.run != no_run && plan_.runs[piece.run].in != nullptr;
+        if ((piece.moves != 0 || reads_direct) && !room.make_block(plan_.slot_bytes) && piece.moves != 0)
+            return no_room();
         for (std::uint32_t i = 0; i < piece.copies; ++i) {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             const std::size_t bytes = static_cast<std::size_t>(c.bytes);
+            if (piece.apart || (piece.moves != 0 && c.from >= piece.bytes)) {
+                if (auto done = fill_moved(p, c, address(c, c.from), room.block.bytes().data()); !done) return done;
+                continue;
+            }
             if (piece.run != no_run) {
                 if (auto done = stager_.read_checked(p, piece.begin + c.from, {address(c, c.from), bytes},
-                                                     room.direct.bytes().data());
+                                                     room.block.bytes().data());
                     !done)
                     return done;
                 continue;
@@ -424,6 +451,26 @@ template <device_api Api> class upload_engine {
         finished_[p] = true;
         while (host_filled_ < finished_.size() && finished_[host_filled_]) ++host_filled_;
         filled_.notify_all();
+        return {};
+    }
+
+    /// Reads what is moved for one copy at once, and puts each part to its place.
+    [[nodiscard]] result<void> fill_moved(std::uint32_t p, const staged_copy& c, std::byte* to, std::byte* room) {
+        const upload_piece& piece = plan_.pieces[p];
+        const auto moves = plan_.moves_of(piece);
+        const auto before = [](std::uint64_t at) { return [at](const staged_move& m) { return m.to < at; }; };
+        const auto first = std::partition_point(moves.begin(), moves.end(), before(c.from));
+        const auto last = std::partition_point(first, moves.end(), before(c.from + c.bytes));
+        std::uint64_t end = 0;
+        for (auto m = first; m != last; ++m) end = (std::max)(end, m->from + m->bytes);
+        const std::uint64_t begin = first->from;
+        std::byte* const data = room + (plan_.lead(piece) + begin) % page_bytes;
+        if (auto done =
+                stager_.read_checked(p, piece.begin + begin, {data, static_cast<std::size_t>(end - begin)}, room);
+            !done)
+            return done;
+        for (auto m = first; m != last; ++m)
+            std::memcpy(to + (m->to - c.from), data + (m->from - begin), static_cast<std::size_t>(m->bytes));
         return {};
     }
 
@@ -493,7 +540,7 @@ template <device_api Api>
         };
         const ending at_the_end{relay};
         options.progress = relay;
-        out.emplace(run_upload(api, plan, options, streams, true));
+        (void)out.emplace(run_upload(api, plan, options, streams, true));
     };
     beside_caller(api, *upload_plan_access::data(plan), work, [&] { relay.serve(); });
     if (*out) (**out)->release_when_done();

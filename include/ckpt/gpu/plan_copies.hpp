@@ -21,10 +21,17 @@ class plan_copies {
   public:
     plan_copies(const plan_inputs& inputs, plan_grouping& grouping, upload_plan_data& plan);
 
-    /// Adds the copies and conversions of a piece: bytes [begin, end) of a file.
-    void add_piece(std::uint32_t file, std::uint64_t begin, std::uint64_t end);
+    /// Where a piece ends, at `most` or before: what is moved has room in its slot. Sets whether all of it is.
+    [[nodiscard]] std::uint64_t end_of_piece(std::uint32_t file, upload_piece& piece, std::uint64_t most) const;
+    /// Adds the copies, moves and conversions of a piece of a file.
+    void add_piece(std::uint32_t file, upload_piece& piece);
 
   private:
+    /// Adds the copies of a piece to one target.
+    void add_copies(std::uint32_t target, const upload_piece& piece);
+    /// Makes a copy longer by what comes behind it on the device; moves both, unless the first was moved before. False
+    /// where they lie apart, or the slot has no room.
+    [[nodiscard]] bool add_move(staged_copy& copy, const staged_copy& next, const upload_piece& piece);
     /// What the device converts of a piece: one copy for each target, from the first to the last byte that it needs.
     void add_conversions(std::uint64_t begin, std::uint64_t end);
 
@@ -34,6 +41,8 @@ class plan_copies {
     upload_plan_data& plan_;
     std::size_t next_group_{0};
     std::size_t next_converted_{0};
+    std::uint64_t moved_begin_{0}; // in the piece in hand, what was moved
+    std::uint64_t moved_end_{0};
     // Those that began before the end of the piece in hand and reach into it.
     std::vector<std::size_t> open_groups_{};
     std::vector<std::size_t> open_converted_{};

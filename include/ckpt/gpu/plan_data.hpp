@@ -20,8 +20,10 @@
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -30,12 +32,22 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// Bytes of a file that no tensor needs are read and copied, too, where there are at most so many between two tensors:
 /// that costs less than another read and another copy.
 inline constexpr std::uint64_t bridged_gap = 4096;
-/// Where a file's bytes lie on the device as they do in the file, an offset in the file and its offset on the device
-/// have the same remainder by this.
-inline constexpr std::uint64_t image_alignment = 256;
+/// What the device converts lies in its scratch at the same place within so many bytes as in the file.
+inline constexpr std::uint64_t scratch_alignment = 256;
+/// Bytes that lie together on the device as they do in the file may be read past the host where there are so many: then
+/// they have the same place in a page of both, if their alignment allows it.
+inline constexpr std::uint64_t paged_bytes = std::uint64_t{1} << 20;
+/// Bytes that are fewer may be moved beside others in their slot, so that one copy has many: a copy of its own costs
+/// about what moving so many costs.
+inline constexpr std::uint64_t moved_bytes = std::uint64_t{1} << 16;
 
 [[nodiscard]] constexpr std::uint64_t align_up(std::uint64_t at, std::uint64_t alignment) noexcept {
     return (at + alignment - 1) & ~(alignment - 1);
+}
+
+/// What is in its order already is not sorted again: planning is bound by sorting.
+template <class T, class Less> void sort_unsorted(std::vector<T>& of, Less less) {
+    if (!std::is_sorted(of.begin(), of.end(), less)) std::sort(of.begin(), of.end(), less);
 }
 
 /// Bytes that lie behind one another in a file, or in memory.
@@ -51,9 +63,16 @@ struct byte_run {
 struct staged_copy {
     std::uint32_t target{};
     bool to_scratch{};    ///< it is converted from there: the piece's casts say how
-    std::uint64_t from{}; ///< in the piece
+    std::uint64_t from{}; ///< in the piece, or where moves bring it
     std::uint64_t bytes{};
     std::uint64_t to{}; ///< in the target's memory, or in its scratch
+};
+
+/// Bytes of a piece that are moved, to lie as they do on the device.
+struct staged_move {
+    std::uint64_t from{}; ///< in the piece
+    std::uint64_t to{};   ///< where a copy has it
+    std::uint64_t bytes{};
 };
 
 /// A conversion on the device, from scratch to the target's memory.
@@ -81,8 +100,10 @@ struct upload_piece {
     std::uint64_t begin{}; ///< in the file, or the address
     std::uint64_t bytes{};
     std::uint32_t first_copy{}, copies{};
+    std::uint32_t first_move{}, moves{};
     std::uint32_t first_cast{}, casts{};
     std::uint32_t first_part{}, parts{};
+    bool apart{}; ///< all is moved: from where it is read, to the slot; else to behind the piece in its slot
 };
 inline constexpr std::uint32_t no_run = ~std::uint32_t{0};
 
@@ -134,6 +155,7 @@ struct upload_plan_data final : counted {
     std::vector<byte_run> runs{};
     std::vector<upload_piece> pieces{};
     std::vector<staged_copy> copies{};
+    std::vector<staged_move> moves{};
     std::vector<device_cast> casts{};
     std::vector<built_part> parts{};
     std::vector<known_checksum> checksums{};
@@ -143,12 +165,20 @@ struct upload_plan_data final : counted {
     std::uint64_t slot_bytes{}; ///< whole pages that hold any piece, at its place in the first page
     std::uint64_t read_bytes{}; ///< of runs
     std::uint64_t built_bytes{};
+    std::uint64_t built_from{}; ///< bytes that the host reads for what it builds
     const device_kernels* kernels{};
 
-    /// Where the bytes of a piece begin in its slot: at their place in the page, so that direct reads need no second
-    /// copy.
+    /// Where the bytes of a piece begin in what they are read to: at their place in the page, so that direct reads need
+    /// no second copy.
     [[nodiscard]] std::uint64_t lead(const upload_piece& piece) const noexcept {
         return piece.run != no_run && runs[piece.run].in != nullptr ? piece.begin % file::direct_alignment : 0;
+    }
+    /// Where what copies count from begins in a slot.
+    [[nodiscard]] std::uint64_t slot_lead(const upload_piece& piece) const noexcept {
+        return piece.apart ? 0 : lead(piece);
+    }
+    [[nodiscard]] std::span<const staged_move> moves_of(const upload_piece& piece) const noexcept {
+        return std::span{moves}.subspan(piece.first_move, piece.moves);
     }
     [[nodiscard]] const placed_tensor* find(std::string_view key, std::uint32_t of) const noexcept;
 };

@@ -26,6 +26,8 @@ struct byte_group {
     std::uint64_t begin{};
     std::uint64_t end{};
     std::uint64_t to{}; ///< in the target's memory
+    /// Bytes that it takes in a slot where it may be moved beside its neighbour; 0 where it is large, or has none.
+    std::uint32_t moved{};
 };
 
 /// Where a target wants a tensor that the host builds.
@@ -53,23 +55,25 @@ class plan_grouping {
     [[nodiscard]] const std::vector<built_place>& built_places() const noexcept { return built_places_; }
 
   private:
-    /// Stored bytes: what overlaps lies together; in a file image, so does what is nearly side by side.
+    /// Stored bytes: what overlaps lies together; in a file image, so does what is nearly side by side and aligned
+    /// there.
     [[nodiscard]] result<void> group_stored();
-    /// How many of the stored bytes `order` begins with make the first group.
-    [[nodiscard]] std::size_t gather_group(std::span<const std::uint32_t> order, byte_group& group) const;
-    /// How far behind a multiple of its alignment a group begins, so that its elements are aligned.
-    [[nodiscard]] std::uint64_t lead_of(std::span<const std::uint32_t> members, const byte_group& group,
-                                        bool image) const;
-    [[nodiscard]] bool is_image(const stored_bytes& first) const noexcept {
-        return options_.layout == upload_layout::file_image && first.aligned && first.file != 0;
-    }
+    /// The group that begins with stored bytes `first`; its `to` is how far behind a multiple of the alignment it
+    /// begins. Returns the first that is not in it.
+    [[nodiscard]] std::size_t gather_group(std::size_t first, byte_group& group) const;
+    /// The same for what overlaps.
+    [[nodiscard]] std::size_t gather_overlapping(std::size_t first, byte_group& group) const;
+    /// How far behind a multiple of the alignment bytes that overlap begin, so that all their elements are aligned.
+    [[nodiscard]] std::uint64_t lead_of(std::span<const stored_bytes> members) const;
+    [[nodiscard]] result<void> place_group(byte_group& group);
+    [[nodiscard]] bool is_image() const noexcept { return options_.layout == upload_layout::file_image; }
     /// Tensors that the device converts: equal ones share their place.
     [[nodiscard]] result<void> place_converted();
     /// Tensors that the host builds: equal ones are built once, for all targets.
     [[nodiscard]] result<void> place_built();
     [[nodiscard]] error output_error(const tensor_data& data, std::uint32_t tensor) const;
     void number_storages();
-    /// Room for `bytes`, at `lead` behind a multiple of `alignment`.
+    /// Room for `bytes`, at `lead` behind a multiple of `alignment`, which may be more than one.
     [[nodiscard]] result<std::uint64_t> reserve(std::uint32_t target, std::uint64_t lead, std::uint64_t bytes,
                                                 std::uint64_t alignment);
 

@@ -82,7 +82,10 @@ class plan_inputs {
     [[nodiscard]] result<void> finish();
 
     [[nodiscard]] const std::vector<planned_file>& files() const noexcept { return files_; }
+    /// In the order of targets, files and their bytes; what the device converts comes last.
     [[nodiscard]] const std::vector<stored_bytes>& stored() const noexcept { return stored_; }
+    /// How many of them are copied as they are.
+    [[nodiscard]] std::size_t unconverted() const noexcept { return unconverted_; }
     [[nodiscard]] const std::vector<host_tensor>& on_host() const noexcept { return on_host_; }
     [[nodiscard]] const std::vector<used_storage>& storages() const noexcept { return storages_; }
 
@@ -111,6 +114,7 @@ class plan_inputs {
     /// Sparse views whose other bytes no tensor of the target needs are gathered by the host: else a slice by columns
     /// would take the room of the whole.
     void build_sparse_views();
+    void sort_stored();
     /// Makes a tensor's strides those of elements in row-major order.
     void make_dense(placed_tensor& placed, const tensor_data& data);
     [[nodiscard]] result<void> sort_keys();
@@ -122,6 +126,7 @@ class plan_inputs {
     std::vector<planned_file> files_{1}; // the first one stands for memory
     std::vector<const storage_source*> sources_{};
     std::vector<stored_bytes> stored_{};
+    std::size_t unconverted_{0};
     std::vector<host_tensor> on_host_{};
     std::vector<used_storage> storages_{};
 };

@@ -26,7 +26,8 @@ class plan_reads {
   private:
     /// All bytes that any target needs. Runs of one file end at least `bridged_gap` before the next one.
     void find_runs();
-    /// Pieces end at multiples of `piece_bytes` in the file, or where their run does.
+    /// Pieces end at the end of a page of the file, or where their run does; so that a slot holds them, and what is
+    /// moved in it.
     void cut_pieces();
     /// The storages that lie in one run as a whole, and have a checksum.
     void find_checksums();

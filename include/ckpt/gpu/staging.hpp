@@ -12,11 +12,14 @@
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/upload_types.hpp>
 #include <ckpt/io/file.hpp>
+#include <ckpt/io/pages.hpp>
 #include <ckpt/state/gather_read.hpp>
+#include <ckpt/tensor/storage.hpp>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string>
 #include <utility>
@@ -33,12 +36,20 @@ struct partial_checksum {
     std::uint64_t bytes{};
 };
 
+/// A file that is read without the system's cache.
+struct direct_file {
+    const file* in{};
+    file opened{};
+    std::atomic<bool> failed{false}; ///< it is read through the cache from then on
+};
+
 class stager {
   public:
     stager(const upload_plan_data& plan, upload_source source, bool verify);
 
-    /// Fills a slot of `slot_bytes`, which begins at a page. `leaves` is the thread's own.
-    [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot, storage_readers& leaves);
+    /// Fills a slot of `slot_bytes`, which begins at a page. What is read apart is read to `room`, which is as large.
+    /// `leaves` is the thread's own.
+    [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot, std::byte* room, storage_readers& leaves);
 
     /// Reads bytes of a piece that begin at `begin` in their file, and adds them to the checksums of the records that
     /// they belong to. `room`: as of `read`.
@@ -65,12 +76,11 @@ class stager {
     /// Why not everything was read as was asked for; empty where it was.
     [[nodiscard]] std::string fallback() const;
 
-  private:
-    struct run_state {
-        std::uint32_t direct{}; // 1 + number in direct_; 0: none
-        std::atomic<bool> fell_back{false};
-    };
+    /// A file that is read without the system's cache; null where that was not asked for, cannot be, or failed.
+    [[nodiscard]] direct_file* direct_of(const file& in) noexcept;
 
+  private:
+    void open_direct(const file& in);
     [[nodiscard]] static bool read_direct(const file& from, std::uint64_t begin, std::span<std::byte> out,
                                           std::byte* room) noexcept;
     void note(std::string reason) {
@@ -79,12 +89,31 @@ class stager {
 
     const upload_plan_data& plan_;
     bool verify_;
-    std::vector<run_state> runs_;
-    std::vector<std::pair<const file*, file>> direct_{};
-    std::vector<bool> usable_{};
+    std::deque<direct_file> direct_{};
+    std::vector<direct_file*> runs_{};                     // by run; null: read through the cache
     std::vector<std::vector<partial_checksum>> partial_{}; // by piece, each written by one thread
-    std::atomic<std::uint64_t> fallbacks_{0};
     std::string reason_{};
+};
+
+/// Reads what the host builds from, for one thread: by positioned reads, whether files are mapped or not.
+class staged_reads final : public file_reads {
+  public:
+    explicit staged_reads(stager& of) noexcept : of_{of} {}
+
+    [[nodiscard]] bool has(const stored_place& place) const noexcept override;
+    [[nodiscard]] result<void> read(const stored_place& place, std::uint64_t offset, std::span<std::byte> out) override;
+
+  private:
+    /// Copies what the window has of the bytes at `begin`, after it was moved there; 0 where it cannot be.
+    [[nodiscard]] std::size_t copy_direct(const direct_file& from, std::uint64_t begin,
+                                          std::span<std::byte> out) noexcept;
+
+    stager& of_;
+    // Pages of a file that were read last: rows of a slice by columns lie in few of them.
+    pages window_{};
+    const direct_file* in_{};
+    std::uint64_t first_{0};
+    std::uint64_t last_{0};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -22,8 +22,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// The layout of tensors in device memory.
 enum class upload_layout : std::uint8_t {
-    file_image, ///< ranges of the file without a change, so that one copy has many tensors; aligned as in the file
-    packed      ///< the used range of each storage, at a multiple of `alignment`, without gaps beyond that
+    file_image, ///< ranges of the file as they are, so that one copy has many tensors; those that are not aligned
+                ///< there are moved
+    packed      ///< the used range of each storage by itself, without gaps beyond what alignment takes
 };
 
 /// Converts the tensors whose keys match `keys` to `to`, as Module.to(dtype) does: a floating `to` does not change
@@ -38,7 +39,7 @@ struct upload_plan_options {
     std::vector<pattern> select{};    ///< patterns of keys to upload; empty: all keys
     std::vector<upload_cast> casts{}; ///< the first one that matches a key counts
     upload_layout layout{upload_layout::file_image};
-    std::uint64_t alignment{256};                      ///< of packed and built tensors; a power of two, 16 to 4,096
+    std::uint64_t alignment{256};                      ///< of each tensor; a power of two, 16 to 4,096
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< most bytes of a piece; a multiple of 4,096
     const device_kernels* kernels{};                   ///< for conversions on the device; null: the host converts
 };

@@ -7,6 +7,7 @@
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/str_cat.hpp>
+#include <ckpt/io/source.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 #include <ckpt/torch/legacy_checkpoint.hpp>
@@ -61,6 +62,7 @@ inline result<shared<checkpoint_file>> open_kind(shared<source> from, container_
 
 inline result<shared<checkpoint_file>> open_container(shared<source> whole, const allowlist& allowed,
                                                       const open_options& options) {
+    const opening_reads few{whole};
     auto chosen = chosen_source::of(std::move(whole), options);
     if (!chosen) return std::move(chosen).failure();
     auto file = open_kind(std::move(chosen->from), chosen->is, allowed, options);

@@ -39,6 +39,7 @@
 #include <ckpt/io/impl/output.ipp>
 #include <ckpt/io/impl/pages.ipp>
 #include <ckpt/io/impl/path.ipp>
+#include <ckpt/io/impl/residency.ipp>
 #include <ckpt/io/impl/source.ipp>
 
 #include <ckpt/archive/impl/inflate.ipp>
@@ -225,6 +226,7 @@
 #include <ckpt/gpu/impl/plan_inputs.ipp>
 #include <ckpt/gpu/impl/plan_reads.ipp>
 #include <ckpt/gpu/impl/staging.ipp>
+#include <ckpt/gpu/impl/upload_effort.ipp>
 #include <ckpt/gpu/impl/upload_plan.ipp>
 #include <ckpt/impl/host.ipp>
 

@@ -17,6 +17,7 @@
 #include <ckpt/io/io_mode.hpp>
 #include <ckpt/io/path.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -32,6 +33,8 @@ struct source_options {
     std::uint64_t offset{0};                 ///< of the part to read
     std::uint64_t length{~std::uint64_t{0}}; ///< of the part; all ones: to the end
 };
+
+class opening_reads;
 
 /// A file, memory of the caller's, or a part of either. Immutable, so many threads may read it at once.
 class source final : public counted {
@@ -55,6 +58,8 @@ class source final : public counted {
     /// Fills `out` with the bytes at `offset`. Fails with `truncated` where the source is shorter, or the file has
     /// become shorter.
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
+    /// Says that `bytes` are those at `offset` and stay so, for reads while the file is opened.
+    void keep(std::uint64_t offset, std::span<const std::byte> bytes) const noexcept;
 
     /// The file, in which this source begins at `base()`; null for memory of the caller's.
     [[nodiscard]] const file* whole_file() const noexcept {
@@ -71,8 +76,10 @@ class source final : public counted {
     [[nodiscard]] std::span<const std::byte> mapped() const noexcept { return mapped_; }
 
   private:
+    friend class opening_reads;
     source() noexcept = default;
 
+    [[nodiscard]] result<void> read_file(std::uint64_t offset, std::span<std::byte> out) const;
     [[nodiscard]] result<void> place(const source_options& options, std::uint64_t whole);
 
     shared<source> whole_{}; // of a part: the source that owns the file
@@ -82,8 +89,38 @@ class source final : public counted {
     std::span<const std::byte> mapped_{};
     std::uint64_t base_{0};
     std::uint64_t size_{0};
+    opening_reads* opening_{nullptr}; // while one thread opens the file
     bool in_memory_{false};
     bool is_mapped_{false};
+};
+
+/// Fewer system calls while one thread opens a file. While it lives, `read` of a source gives bytes that were read
+/// already; only the thread that made it may read the source then. To open a file that torch.save wrote takes 15 reads,
+/// most of them of a few bytes that lie beside one another, and a system call costs as much as three tensors.
+class opening_reads {
+  public:
+    explicit opening_reads(shared<source> of) noexcept;
+    opening_reads(const opening_reads&) = delete;
+    opening_reads& operator=(const opening_reads&) = delete;
+    ~opening_reads();
+
+    [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out);
+    /// Takes reads out of `bytes`, too, which were read at `offset` and outlive this object.
+    void keep(std::uint64_t offset, std::span<const std::byte> bytes) noexcept { kept_ = {offset, bytes}; }
+
+  private:
+    struct stretch {
+        std::uint64_t begin{0};
+        std::span<const std::byte> bytes{};
+
+        [[nodiscard]] bool give(std::uint64_t offset, std::span<std::byte> out) const noexcept;
+    };
+
+    shared<source> of_;
+    std::array<std::array<std::byte, 4096 + 512>, 2> pages_; // two: the first page is needed again after the others
+    std::array<stretch, 2> held_{};
+    std::size_t next_{0};
+    stretch kept_{};
 };
 
 } // namespace detail

@@ -68,6 +68,8 @@ class gather_plan final : public counted {
     void keep(shared<counted> owner) { owners_.push_back(std::move(owner)); }
     [[nodiscard]] arena& memory() noexcept { return memory_; }
 
+    /// Makes room for `more` nodes.
+    void expect(std::size_t more) { nodes_.reserve(nodes_.size() + more); }
     std::uint32_t add_leaf(const tensor_data* data, const storage_source* source);
     [[nodiscard]] bool is_leaf(std::uint32_t i) const noexcept { return nodes_[i].op == gather_op::leaf; }
     /// The file of a node's first stored elements, by its name in the folder.

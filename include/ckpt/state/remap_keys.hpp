@@ -20,7 +20,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class remap_keys {
   public:
-    explicit remap_keys(std::vector<remap_item>& items) : items_{items} {}
+    explicit remap_keys(chunked_array<remap_item>& items) : items_{items} {}
 
     /// Lists and enters all items but item 0, which becomes the end of the list.
     void enter_all();
@@ -41,7 +41,7 @@ class remap_keys {
     void erase(std::uint32_t item) noexcept;
 
   private:
-    std::vector<remap_item>& items_;
+    chunked_array<remap_item>& items_;
     growing_index_table table_{}; ///< of names
 };
 

@@ -72,7 +72,7 @@ struct remap_record final : counted {
     const key_map_data& rules; ///< of `map`
     shared<gather_plan> plan;
     arena names{};
-    std::vector<remap_item> items{};
+    chunked_array<remap_item> items{}; ///< in `names`, too
     std::vector<std::uint32_t> links{};
     std::vector<remap_change> changes{};    ///< in the order of the steps
     std::vector<std::uint32_t> step_ends{}; ///< how many changes there were after each step

@@ -61,6 +61,7 @@ struct storage_access {
 class storage_readers final : public counted {
   public:
     progress_meter* meter{nullptr}; ///< of the call that reads; null where nobody asks
+    file_reads* files{nullptr};     ///< reads files that are mapped, too; null where their mappings are used
 
     /// A reader of a compressed storage, the same as last time.
     [[nodiscard]] result<shared<storage_reader>> open(const storage_source& source, std::uint32_t storage);

@@ -20,27 +20,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 // ---- in place: byte order, neg and conj, bool
 
-template <std::unsigned_integral T> inline void swap_all(std::byte* data, std::uint64_t n) noexcept {
-    std::uint64_t i = 0;
-#if CKPT_DETAIL_LANES
-    // The bytes of each two, then the twos of each four, then the fours.
-    for (constexpr std::uint64_t step = 16 / sizeof(T); i + step <= n; i += step) {
-        lanes<std::uint16_t, 8> twos;
-        load_lanes(data + i * sizeof(T), twos);
-        twos = (twos << 8) | (twos >> 8);
-        auto fours = __builtin_bit_cast(lanes<std::uint32_t, 4>, twos);
-        if constexpr (sizeof(T) >= 4) fours = (fours << 16) | (fours >> 16);
-        if constexpr (sizeof(T) == 8) fours = __builtin_shufflevector(fours, fours, 1, 0, 3, 2);
-        store_lanes(fours, data + i * sizeof(T));
-    }
-#endif
-    for (; i < n; ++i) {
-        T value{};
-        std::memcpy(&value, data + i * sizeof(T), sizeof(T));
-        value = byte_swap(value);
-        std::memcpy(data + i * sizeof(T), &value, sizeof(T));
-    }
-}
+/// Reverses the bytes of each number of `unit` bytes: 2, 4 or 8; of other sizes nothing. `bytes`: a multiple of it.
+void swap_numbers(std::size_t unit, std::byte* data, std::uint64_t bytes) noexcept;
 
 /// Reverses the bytes of each component of `n` elements.
 void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept;

@@ -107,12 +107,27 @@ class storage_source : public counted {
     std::string file_{};
 };
 
+/// Reads files for whoever does not want their mappings, which end the program where a file was cut: one for a thread.
+class file_reads {
+  public:
+    /// Whether the bytes of a place are a file's, and not the caller's memory.
+    [[nodiscard]] virtual bool has(const stored_place& place) const noexcept = 0;
+    /// Fills `out` with the bytes at `offset` of a place. Fails with `truncated` where the file is shorter.
+    [[nodiscard]] virtual result<void> read(const stored_place& place, std::uint64_t offset,
+                                            std::span<std::byte> out) = 0;
+
+  protected:
+    ~file_reads() = default;
+};
+
 /// A storage that is read several times for one access. Copies share a reader.
 struct storage_cursor {
     const storage_source* source{};
     std::uint32_t storage{};
     shared<storage_reader> reader{}; ///< null unless the storage is compressed
     progress_meter* meter{nullptr};  ///< gets what is read; null where nobody asks
+    file_reads* files{nullptr};      ///< reads `place`; null where the source reads
+    stored_place place{};
 
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
     [[nodiscard]] result<void> finish() const;

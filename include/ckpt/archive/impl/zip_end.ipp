@@ -45,6 +45,7 @@ CKPT_DETAIL_RARE result<tail> read_tail(const source& from, const limits& budget
         return fail(from, errc::limit, start, {}, str_cat("a directory of ", size - start, " bytes"), {});
     const std::span<std::byte> bytes{memory.allocate<std::byte>(length), length};
     if (auto whole = from.read(start, bytes); !whole) return std::move(whole).failure();
+    from.keep(start, bytes);
     return tail{bytes, start};
 }
 

@@ -34,6 +34,13 @@ CKPT_DETAIL_DEF result<std::uint64_t> dcp_items::file_offset(std::uint32_t i) co
     return named(i, opened->tensor.file_offset());
 }
 
+CKPT_DETAIL_RARE result<stored_place> dcp_items::place_of(std::uint32_t i) const {
+    if (places_[i].load(std::memory_order_relaxed) == 0)
+        if (auto opened = open_item(i); !opened) return std::move(opened).failure();
+    const std::uint64_t known = places_[i].load(std::memory_order_relaxed);
+    return known != 0 ? stored_place{files_[items_[i].file].from.get(), known} : stored_place{};
+}
+
 CKPT_DETAIL_RARE void dcp_items::find_touched(std::uint32_t i, std::uint64_t, std::uint64_t,
                                               range_visitor visit) const {
     const item& it = items_[i];

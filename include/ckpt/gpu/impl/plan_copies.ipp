@@ -12,11 +12,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF plan_copies::plan_copies(const plan_inputs& inputs, plan_grouping& grouping, upload_plan_data& plan)
     : stored_{inputs.stored()}, groups_{grouping.groups()}, converted_{grouping.converted()}, plan_{plan} {
-    std::sort(grouping.groups().begin(), grouping.groups().end(), [](const byte_group& a, const byte_group& b) {
+    sort_unsorted(grouping.groups(), [](const byte_group& a, const byte_group& b) {
         if (a.file != b.file) return a.file < b.file;
         return a.begin < b.begin;
     });
-    std::sort(grouping.converted().begin(), grouping.converted().end(), [this](std::uint32_t a, std::uint32_t b) {
+    sort_unsorted(grouping.converted(), [this](std::uint32_t a, std::uint32_t b) {
         const stored_bytes& x = stored_[a];
         const stored_bytes& y = stored_[b];
         if (x.file != y.file) return x.file < y.file;
@@ -24,7 +24,45 @@ CKPT_DETAIL_DEF plan_copies::plan_copies(const plan_inputs& inputs, plan_groupin
     });
 }
 
-CKPT_DETAIL_DEF void plan_copies::add_piece(std::uint32_t file, std::uint64_t begin, std::uint64_t end) {
+CKPT_DETAIL_DEF std::uint64_t plan_copies::end_of_piece(std::uint32_t file, upload_piece& piece,
+                                                        std::uint64_t most) const {
+    constexpr std::uint64_t page = file::direct_alignment;
+    const std::uint64_t begin = piece.begin / page * page;
+    std::uint64_t moved = 0; // bytes of the slot
+    piece.apart = converted_.empty();
+    for (const std::size_t i : open_groups_) {
+        moved += groups_[i].moved;
+        piece.apart = piece.apart && groups_[i].moved != 0;
+    }
+    if (moved > plan_.piece_bytes / 2) { // to many targets
+        piece.apart = false;
+        return most;
+    }
+    std::uint64_t limit = begin + plan_.piece_bytes - (piece.apart ? 0 : moved);
+    for (std::size_t i = next_group_; i < groups_.size(); ++i) {
+        const byte_group& g = groups_[i];
+        if (g.file != file || g.begin >= most || g.begin >= limit) break;
+        // What is not moved stays where it was read: in the slot, before what is moved.
+        const bool ends = g.moved == 0 ? piece.apart && g.begin - begin + moved > plan_.piece_bytes / 2
+                                       : (piece.apart ? 0 : g.end - begin) + moved + g.moved > plan_.piece_bytes;
+        if (ends) {
+            limit = g.begin;
+            break;
+        }
+        moved += g.moved;
+        piece.apart = piece.apart && g.moved != 0;
+        if (!piece.apart) limit = begin + plan_.piece_bytes - moved;
+    }
+    piece.apart = piece.apart && moved != 0;
+    if (limit >= most) return most;
+    if (limit / page * page > piece.begin) return limit / page * page;
+    if (converted_.empty() && limit > piece.begin) return limit; // no element is cut that a device loads
+    piece.apart = false;
+    return most;
+}
+
+CKPT_DETAIL_DEF void plan_copies::add_piece(std::uint32_t file, upload_piece& piece) {
+    const std::uint64_t end = piece.begin + piece.bytes;
     for (; next_group_ < groups_.size() && groups_[next_group_].file == file && groups_[next_group_].begin < end;
          ++next_group_)
         open_groups_.push_back(next_group_);
@@ -33,15 +71,50 @@ CKPT_DETAIL_DEF void plan_copies::add_piece(std::uint32_t file, std::uint64_t be
         if (s.file != file || s.begin >= end) break;
         open_converted_.push_back(next_converted_);
     }
-    for (const std::size_t i : open_groups_) {
-        const byte_group& from = groups_[i];
-        const std::uint64_t first = (std::max)(from.begin, begin);
-        const std::uint64_t last = (std::min)(from.end, end);
-        plan_.copies.push_back({from.target, false, first - begin, last - first, from.to + (first - from.begin)});
-    }
-    add_conversions(begin, end);
+    moved_begin_ = moved_end_ = piece.apart ? 0 : align_up(piece.bytes, 16);
+    for (std::uint32_t t = 0; t < plan_.targets.size(); ++t) add_copies(t, piece);
+    if (!open_converted_.empty()) add_conversions(piece.begin, end);
     std::erase_if(open_groups_, [&](std::size_t i) { return groups_[i].end <= end; });
     std::erase_if(open_converted_, [&](std::size_t i) { return stored_[converted_[i]].end <= end; });
+    piece.copies = count_of(plan_.copies) - piece.first_copy;
+    piece.moves = count_of(plan_.moves) - piece.first_move;
+    piece.casts = count_of(plan_.casts) - piece.first_cast;
+}
+
+CKPT_DETAIL_DEF void plan_copies::add_copies(std::uint32_t target, const upload_piece& piece) {
+    const std::uint64_t end = piece.begin + piece.bytes;
+    bool small_before = false; // the last copy is of such as may be moved
+    for (const std::size_t i : open_groups_) {
+        const byte_group& from = groups_[i];
+        if (from.target != target) continue;
+        const std::uint64_t first = (std::max)(from.begin, piece.begin), last = (std::min)(from.end, end);
+        const staged_copy next{target, false, first - piece.begin, last - first, from.to + (first - from.begin)};
+        const bool is_small = from.moved != 0;
+        if (is_small && small_before && add_move(plan_.copies.back(), next, piece)) continue;
+        plan_.copies.push_back(next);
+        if (piece.apart) {
+            plan_.moves.push_back({next.from, moved_end_, next.bytes});
+            plan_.copies.back().from = std::exchange(moved_end_, moved_end_ + next.bytes);
+        }
+        small_before = is_small;
+    }
+}
+
+CKPT_DETAIL_DEF bool plan_copies::add_move(staged_copy& copy, const staged_copy& next, const upload_piece& piece) {
+    const std::uint64_t behind = copy.to + copy.bytes;
+    if (next.to < behind || next.to - behind > bridged_gap) return false;
+    const bool was_moved = copy.from >= moved_begin_;
+    const std::uint64_t at = was_moved ? copy.from : moved_end_;
+    const std::uint64_t bytes = next.to + next.bytes - copy.to;
+    const std::uint64_t whole = plan_.slot_lead(piece) + at + bytes;
+    if (whole > plan_.piece_bytes) return false;
+    if (!was_moved) plan_.moves.push_back({copy.from, at, copy.bytes});
+    plan_.moves.push_back({next.from, at + (next.to - copy.to), next.bytes});
+    copy.from = at;
+    copy.bytes = bytes;
+    moved_end_ = at + bytes;
+    plan_.slot_bytes = (std::max)(plan_.slot_bytes, align_up(whole, file::direct_alignment));
+    return true;
 }
 
 CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint64_t end) {
@@ -55,7 +128,7 @@ CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint
     for (std::uint32_t t = 0; t < needed.size(); ++t) {
         const auto& [first, last] = needed[t];
         if (first >= last) continue;
-        const std::uint64_t lead = first % image_alignment;
+        const std::uint64_t lead = first % scratch_alignment;
         plan_.copies.push_back({t, true, first - begin, last - first, lead});
         plan_.targets[t].scratch = (std::max)(plan_.targets[t].scratch, lead + last - first);
     }
@@ -66,7 +139,7 @@ CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint
         const std::uint64_t first = (std::max)(s.begin, begin), last = (std::min)(s.end, end);
         const std::uint64_t scratch = needed[s.target].first;
         const std::uint64_t size = itemsize(s.type);
-        plan_.casts.push_back({s.target, scratch % image_alignment + (first - scratch),
+        plan_.casts.push_back({s.target, scratch % scratch_alignment + (first - scratch),
                                tensor.offset + (first - s.begin) / size * itemsize(tensor.type), (last - first) / size,
                                s.type, tensor.type, s.swap_bytes});
     }

@@ -22,97 +22,102 @@ CKPT_DETAIL_DEF result<void> plan_grouping::run() {
 
 CKPT_DETAIL_DEF result<void> plan_grouping::group_stored() {
     const std::vector<stored_bytes>& stored = inputs_.stored();
-    std::vector<std::uint32_t> order;
-    for (std::uint32_t i = 0; i < stored.size(); ++i)
-        if (!stored[i].converted) order.push_back(i);
-    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-        const stored_bytes& x = stored[a];
-        const stored_bytes& y = stored[b];
-        if (x.target != y.target) return x.target < y.target;
-        if (x.file != y.file) return x.file < y.file;
-        if (x.aligned != y.aligned) return x.aligned;
-        if (!x.aligned && x.storage != y.storage) return x.storage < y.storage;
-        return x.begin != y.begin ? x.begin < y.begin : x.end > y.end;
-    });
-    for (std::span<const std::uint32_t> left{order}; !left.empty();) {
+    for (std::size_t i = 0; i < inputs_.unconverted();) {
         byte_group group;
-        const auto members = left.first(gather_group(left, group));
-        left = left.subspan(members.size());
-        const bool image = is_image(stored[members.front()]);
-        const auto room = reserve(group.target, lead_of(members, group, image), group.end - group.begin,
-                                  image ? image_alignment : options_.alignment);
-        if (!room) return room.error();
-        group.to = *room;
-        for (const std::uint32_t i : members)
-            plan_.tensors[stored[i].tensor].offset = group.to + (stored[i].begin - group.begin);
-        groups_.push_back(group);
+        const std::size_t next = gather_group(i, group);
+        if (auto placed = place_group(group); !placed) return placed;
+        for (; i < next; ++i) plan_.tensors[stored[i].tensor].offset = group.to + (stored[i].begin - group.begin);
     }
     return {};
 }
 
-CKPT_DETAIL_DEF std::size_t plan_grouping::gather_group(std::span<const std::uint32_t> order, byte_group& group) const {
-    const stored_bytes& first = inputs_.stored()[order.front()];
-    const bool image = is_image(first);
-    group = {.target = first.target, .file = first.file, .begin = first.begin, .end = first.end};
-    std::size_t n = 1;
-    for (; n < order.size(); ++n) {
-        const stored_bytes& s = inputs_.stored()[order[n]];
-        if (s.target != group.target || s.file != group.file || s.aligned != first.aligned ||
-            (!s.aligned && s.storage != first.storage) || s.begin > group.end + (image ? bridged_gap : 0) ||
-            (!image && s.begin >= group.end))
+CKPT_DETAIL_DEF std::size_t plan_grouping::gather_group(std::size_t first, byte_group& group) const {
+    std::size_t end = gather_overlapping(first, group);
+    if (!is_image()) return end;
+    const std::uint64_t gap = group.file != 0 ? bridged_gap : 0; // between buffers in memory nothing may be read
+    byte_group next;
+    while (end < inputs_.unconverted()) {
+        const stored_bytes& s = inputs_.stored()[end];
+        if (s.target != group.target || s.file != group.file || s.begin < group.end || s.begin > group.end + gap) break;
+        const std::size_t after = gather_overlapping(end, next);
+        if ((next.begin - next.to - (group.begin - group.to)) % options_.alignment != 0) break;
+        group.end = next.end;
+        end = after;
+    }
+    return end;
+}
+
+CKPT_DETAIL_DEF std::size_t plan_grouping::gather_overlapping(std::size_t first, byte_group& group) const {
+    const std::vector<stored_bytes>& stored = inputs_.stored();
+    const stored_bytes& head = stored[first];
+    group = {.target = head.target, .file = head.file, .begin = head.begin, .end = head.end};
+    std::size_t end = first + 1;
+    for (; end < inputs_.unconverted(); ++end) {
+        const stored_bytes& s = stored[end];
+        if (s.begin >= group.end || s.target != group.target || s.file != group.file ||
+            (s.storage != head.storage && !(s.aligned && head.aligned)))
             break;
         group.end = (std::max)(group.end, s.end);
     }
-    return n;
+    if (end - first > 1) group.to = lead_of(std::span{stored}.subspan(first, end - first));
+    return end;
 }
 
-CKPT_DETAIL_DEF std::uint64_t plan_grouping::lead_of(std::span<const std::uint32_t> members, const byte_group& group,
-                                                     bool image) const {
-    // The first byte keeps its place within `image_alignment` bytes.
-    if (image) return group.begin % image_alignment;
-    // The group begins at a multiple of the alignment, which aligns its elements: unless those of several types
+CKPT_DETAIL_DEF std::uint64_t plan_grouping::lead_of(std::span<const stored_bytes> members) const {
+    // The first begins at a multiple of the alignment, which aligns its elements: unless those of several types
     // overlap, and some of them begin between elements of the first. Then the storage begins at a multiple of it.
-    const stored_bytes& first = inputs_.stored()[members.front()];
-    for (const std::uint32_t i : members) {
-        const stored_bytes& s = inputs_.stored()[i];
-        if ((s.begin - group.begin) % (std::min)(std::uint64_t{16}, std::uint64_t{itemsize(s.type)}) != 0)
-            return (group.begin - (first.aligned ? 0 : first.storage)) % 16;
-    }
+    const stored_bytes& first = members.front();
+    for (const stored_bytes& s : members)
+        if ((s.begin - first.begin) % (std::min)(std::uint64_t{16}, std::uint64_t{itemsize(s.type)}) != 0)
+            return (first.begin - (first.aligned ? 0 : first.storage)) % 16;
     return 0;
+}
+
+CKPT_DETAIL_DEF result<void> plan_grouping::place_group(byte_group& group) {
+    const std::uint64_t bytes = group.end - group.begin;
+    const bool paged = is_image() && bytes >= paged_bytes && (group.begin - group.to) % options_.alignment == 0;
+    const auto room = reserve(group.target, paged ? group.begin : group.to, bytes,
+                              paged ? file::direct_alignment : options_.alignment);
+    if (!room) return room.error();
+    group.to = *room;
+    if (is_image() && bytes < moved_bytes && !groups_.empty()) {
+        byte_group& last = groups_.back();
+        if (last.end - last.begin < moved_bytes && last.target == group.target && last.file == group.file)
+            for (byte_group* g : {&last, &group})
+                g->moved = static_cast<std::uint32_t>(align_up(g->end - g->begin, options_.alignment));
+    }
+    groups_.push_back(group);
+    return {};
 }
 
 CKPT_DETAIL_DEF result<void> plan_grouping::place_converted() {
     const std::vector<stored_bytes>& stored = inputs_.stored();
-    std::vector<std::uint32_t> order;
-    for (std::uint32_t i = 0; i < stored.size(); ++i)
-        if (stored[i].converted) order.push_back(i);
-    const auto wanted = [&](const stored_bytes& s) { return plan_.tensors[s.tensor].type; };
-    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-        const stored_bytes& x = stored[a];
-        const stored_bytes& y = stored[b];
-        if (x.target != y.target) return x.target < y.target;
-        if (x.file != y.file) return x.file < y.file;
-        if (x.begin != y.begin) return x.begin < y.begin;
-        if (x.end != y.end) return x.end < y.end;
-        if (x.type != y.type) return x.type < y.type;
-        return wanted(x) < wanted(y);
-    });
     const stored_bytes* before = nullptr;
-    for (const std::uint32_t i : order) {
+    for (std::size_t i = inputs_.unconverted(); i < stored.size(); ++i) {
         const stored_bytes& s = stored[i];
         placed_tensor& t = plan_.tensors[s.tensor];
         if (before != nullptr && before->target == s.target && before->file == s.file && before->begin == s.begin &&
-            before->end == s.end && before->type == s.type && wanted(*before) == t.type) {
+            before->end == s.end && before->type == s.type && plan_.tensors[before->tensor].type == t.type) {
             t.offset = plan_.tensors[before->tensor].offset;
             continue;
         }
         const auto at = reserve(s.target, 0, t.nbytes, options_.alignment);
         if (!at) return at.error();
         t.offset = *at;
-        converted_.push_back(i);
+        converted_.push_back(static_cast<std::uint32_t>(i));
         before = &s;
     }
     return {};
+}
+
+/// What is read for the elements of a tensor: from its first byte to its last one, or its elements if they lie so far
+/// apart that what is between them is not read.
+inline std::uint64_t bytes_read_for(const tensor_data& data) noexcept {
+    std::uint64_t end = 0;
+    const std::uint64_t elements = bytes_of(data.type, data.numel);
+    if (data.numel == 0 || is_contiguous(data) || !bytes_needed(data, end)) return elements;
+    const std::uint64_t span = end - data.storage_offset * bits(data.type) / 8;
+    return (std::min)(span, elements / itemsize(data.type) * file::direct_alignment);
 }
 
 CKPT_DETAIL_DEF result<void> plan_grouping::place_built() {
@@ -134,6 +139,7 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_built() {
             if (!plan_.plan.in_proportion(own)) return output_error(*h.data, h.tensor);
             std::fill(offsets.begin(), offsets.end(), no_offset);
             plan_.built.push_back({plan_.plan.cast(own, h.wanted), h.wanted, h.data->numel});
+            plan_.built_from += bytes_read_for(*h.data);
         }
         placed_tensor& t = plan_.tensors[h.tensor];
         std::uint64_t& at = offsets[t.target];
@@ -156,18 +162,14 @@ CKPT_DETAIL_DEF error plan_grouping::output_error(const tensor_data& data, std::
 }
 
 CKPT_DETAIL_DEF void plan_grouping::number_storages() {
-    std::vector<const stored_bytes*> order;
-    for (const stored_bytes& s : inputs_.stored())
-        if (!s.converted) order.push_back(&s);
-    const auto less = [](const stored_bytes* a, const stored_bytes* b) {
-        if (a->target != b->target) return a->target < b->target;
-        return a->file != b->file ? a->file < b->file : a->storage < b->storage;
-    };
-    std::sort(order.begin(), order.end(), less);
+    const std::vector<stored_bytes>& stored = inputs_.stored();
     std::uint32_t next = 0;
-    for (std::size_t i = 0; i < order.size(); ++i) {
-        if (i > 0 && less(order[i - 1], order[i])) ++next;
-        plan_.tensors[order[i]->tensor].storage = next;
+    for (std::size_t i = 0; i < inputs_.unconverted(); ++i) {
+        const stored_bytes& s = stored[i];
+        if (i > 0 &&
+            (stored[i - 1].target != s.target || stored[i - 1].file != s.file || stored[i - 1].storage != s.storage))
+            ++next;
+        plan_.tensors[s.tensor].storage = next;
     }
     // Tensors that are built or converted share memory only with equal ones, which have the same offset.
     std::vector<std::uint32_t> made;
@@ -186,7 +188,7 @@ CKPT_DETAIL_DEF void plan_grouping::number_storages() {
 CKPT_DETAIL_DEF result<std::uint64_t> plan_grouping::reserve(std::uint32_t target, std::uint64_t lead,
                                                              std::uint64_t bytes, std::uint64_t alignment) {
     std::uint64_t& used = plan_.targets[target].bytes;
-    const std::uint64_t at = align_up(used, alignment) + lead;
+    const std::uint64_t at = used + ((lead - used) & (alignment - 1));
     if (bytes > most_memory || at > most_memory - bytes)
         return error{.code = errc::limit, .detail = "the tensors need more device memory than 64 bits can count"};
     used = at + bytes;

@@ -43,6 +43,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::finish() {
                          .hint = "a loop over the state_dict gives its keys"};
     }
     build_sparse_views();
+    sort_stored();
     return sort_keys();
 }
 
@@ -219,6 +220,20 @@ CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {
         build_on_host(s.tensor, *s.sparse_view, *s.sparse_source);
         return true;
     });
+}
+
+CKPT_DETAIL_DEF void plan_inputs::sort_stored() {
+    const auto wanted = [this](const stored_bytes& s) { return plan_.tensors[s.tensor].type; };
+    sort_unsorted(stored_, [&](const stored_bytes& a, const stored_bytes& b) {
+        if (a.converted != b.converted) return b.converted;
+        if (a.target != b.target) return a.target < b.target;
+        if (a.file != b.file) return a.file < b.file;
+        if (a.begin != b.begin) return a.begin < b.begin;
+        if (a.end != b.end) return a.end > b.end;
+        if (a.type != b.type) return a.type < b.type;
+        return wanted(a) != wanted(b) ? wanted(a) < wanted(b) : a.tensor < b.tensor;
+    });
+    while (unconverted_ < stored_.size() && !stored_[unconverted_].converted) ++unconverted_;
 }
 
 CKPT_DETAIL_DEF void plan_inputs::make_dense(placed_tensor& placed, const tensor_data& data) {

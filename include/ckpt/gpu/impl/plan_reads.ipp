@@ -18,7 +18,7 @@ CKPT_DETAIL_DEF void plan_reads::run() {
 CKPT_DETAIL_DEF void plan_reads::find_runs() {
     std::vector<const stored_bytes*> order;
     for (const stored_bytes& s : inputs_.stored()) order.push_back(&s);
-    std::sort(order.begin(), order.end(), [](const stored_bytes* a, const stored_bytes* b) {
+    sort_unsorted(order, [](const stored_bytes* a, const stored_bytes* b) {
         if (a->file != b->file) return a->file < b->file;
         return a->begin < b->begin;
     });
@@ -41,16 +41,15 @@ CKPT_DETAIL_DEF void plan_reads::cut_pieces() {
     for (std::uint32_t r = 0; r < plan_.runs.size(); ++r) {
         const byte_run& run = plan_.runs[r];
         for (std::uint64_t at = run.begin; at < run.end;) {
-            const std::uint64_t cut = (at / plan_.piece_bytes + 1) * plan_.piece_bytes;
-            const std::uint64_t end = (std::min)(cut, run.end);
+            const std::uint64_t cut = at / file::direct_alignment * file::direct_alignment + plan_.piece_bytes;
             upload_piece piece{.run = r,
                                .begin = at,
-                               .bytes = end - at,
                                .first_copy = count_of(plan_.copies),
+                               .first_move = count_of(plan_.moves),
                                .first_cast = count_of(plan_.casts)};
-            copies_.add_piece(run_files_[r], at, end);
-            piece.copies = count_of(plan_.copies) - piece.first_copy;
-            piece.casts = count_of(plan_.casts) - piece.first_cast;
+            const std::uint64_t end = copies_.end_of_piece(run_files_[r], piece, (std::min)(cut, run.end));
+            piece.bytes = end - at;
+            copies_.add_piece(run_files_[r], piece);
             plan_.pieces.push_back(piece);
             plan_.read_bytes += end - at;
             at = end;
@@ -60,7 +59,7 @@ CKPT_DETAIL_DEF void plan_reads::cut_pieces() {
 
 CKPT_DETAIL_DEF void plan_reads::find_checksums() {
     std::vector<used_storage> used = inputs_.storages();
-    std::sort(used.begin(), used.end(), [](const used_storage& a, const used_storage& b) {
+    sort_unsorted(used, [](const used_storage& a, const used_storage& b) {
         if (a.file != b.file) return a.file < b.file;
         return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
     });

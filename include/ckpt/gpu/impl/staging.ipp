@@ -7,6 +7,7 @@
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/staging.hpp>
+#include <ckpt/state/gather.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -19,24 +20,50 @@ CKPT_DETAIL_DEF stager::stager(const upload_plan_data& plan, upload_source sourc
     if (verify_) partial_.resize(plan.pieces.size());
     if (source != upload_source::direct) return;
     for (std::size_t r = 0; r < runs_.size(); ++r) {
-        const file* const in = plan.runs[r].in;
-        if (in == nullptr) continue;
-        std::size_t known = 0;
-        while (known < direct_.size() && direct_[known].first != in) ++known;
-        if (known == direct_.size()) {
-            auto opened = in->reopen_direct();
-            if (!opened) note(opened.error().detail);
-            direct_.emplace_back(in, opened ? *std::move(opened) : file{});
-            usable_.push_back(static_cast<bool>(opened));
-        }
-        if (usable_[known]) runs_[r].direct = static_cast<std::uint32_t>(known + 1);
+        if (plan.runs[r].in == nullptr) continue;
+        open_direct(*plan.runs[r].in);
+        runs_[r] = direct_of(*plan.runs[r].in);
+    }
+    const auto open = [this](const ckpt::detail::source& from, std::uint64_t, std::uint64_t) {
+        if (from.whole_file() != nullptr) open_direct(*from.whole_file());
+    };
+    for (std::uint32_t i = 0; i < plan.plan.size(); ++i) {
+        const gather_node& node = plan.plan.node(i);
+        if (node.op != gather_op::leaf || node.data->numel == 0) continue;
+        const std::uint32_t storage = node.data->storage;
+        node.source->find_touched(storage, 0, node.source->nbytes(storage), open);
+        if (node.source->is_compressed(storage) && !node.source->is_gathered(storage))
+            note("compressed records are read through the system's cache");
     }
 }
 
-CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot, storage_readers& leaves) {
+CKPT_DETAIL_DEF void stager::open_direct(const file& in) {
+    if (std::any_of(direct_.begin(), direct_.end(), [&](const direct_file& f) { return f.in == &in; })) return;
+    direct_file& made = direct_.emplace_back();
+    made.in = &in;
+    auto opened = in.reopen_direct();
+    made.failed = !opened;
+    if (opened) made.opened = *std::move(opened);
+    else note(opened.error().detail);
+}
+
+CKPT_DETAIL_DEF direct_file* stager::direct_of(const file& in) noexcept {
+    for (direct_file& f : direct_)
+        if (f.in == &in) return f.failed.load(std::memory_order_relaxed) ? nullptr : &f;
+    return nullptr;
+}
+
+CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot, std::byte* room,
+                                          storage_readers& leaves) {
     const upload_piece& piece = plan_.pieces[number];
     if (piece.run == no_run) return build(piece, slot, leaves);
-    return read_checked(number, piece.begin, {slot + plan_.lead(piece), static_cast<std::size_t>(piece.bytes)}, slot);
+    std::byte* const place = piece.apart ? room : slot;
+    std::byte* const data = place + plan_.lead(piece);
+    if (auto done = read_checked(number, piece.begin, {data, static_cast<std::size_t>(piece.bytes)}, place); !done)
+        return done;
+    for (const staged_move& m : plan_.moves_of(piece))
+        std::memcpy(slot + plan_.slot_lead(piece) + m.to, data + m.from, static_cast<std::size_t>(m.bytes));
+    return {};
 }
 
 CKPT_DETAIL_DEF result<void> stager::read_checked(std::uint32_t number, std::uint64_t begin, std::span<std::byte> out,
@@ -45,7 +72,7 @@ CKPT_DETAIL_DEF result<void> stager::read_checked(std::uint32_t number, std::uin
     // reads are faster the larger they are.
     constexpr std::size_t hot = std::size_t{256} << 10;
     const std::uint32_t run = plan_.pieces[number].run;
-    const std::size_t step = verify_ && runs_[run].direct == 0 ? hot : out.size();
+    const std::size_t step = verify_ && runs_[run] == nullptr ? hot : out.size();
     for (std::size_t at = 0; at < out.size(); at += step) {
         const auto part = out.subspan(at, (std::min)(step, out.size() - at));
         if (auto done = read(run, begin + at, part, room); !done) return done;
@@ -61,9 +88,10 @@ CKPT_DETAIL_DEF result<void> stager::read(std::uint32_t run, std::uint64_t begin
         std::memcpy(out.data(), reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(begin)), out.size());
         return {};
     }
-    if (runs_[run].direct != 0 && room != nullptr && !runs_[run].fell_back.load(std::memory_order_relaxed)) {
-        if (read_direct(direct_[runs_[run].direct - 1].second, begin, out, room)) return {};
-        if (!runs_[run].fell_back.exchange(true)) fallbacks_.fetch_add(1, std::memory_order_relaxed);
+    direct_file* const direct = runs_[run];
+    if (direct != nullptr && room != nullptr && !direct->failed.load(std::memory_order_relaxed)) {
+        if (read_direct(direct->opened, begin, out, room)) return {};
+        direct->failed = true;
     }
     auto done = from.in->read(begin, out);
     if (!done) done.error().file = from.file_name;
@@ -120,9 +148,8 @@ CKPT_DETAIL_DEF result<std::uint64_t> stager::verified() const {
 }
 
 CKPT_DETAIL_DEF std::string stager::fallback() const {
-    if (const std::uint64_t n = fallbacks_.load(); n != 0 && reason_.empty())
-        return str_cat("direct reads failed for ", n, " runs");
-    return reason_;
+    const auto n = std::count_if(direct_.begin(), direct_.end(), [](const direct_file& f) { return f.failed.load(); });
+    return n != 0 && reason_.empty() ? str_cat("direct reads failed of ", n, " files") : reason_;
 }
 
 CKPT_DETAIL_DEF bool stager::read_direct(const file& from, std::uint64_t begin, std::span<std::byte> out,
@@ -142,6 +169,46 @@ CKPT_DETAIL_DEF bool stager::read_direct(const file& from, std::uint64_t begin, 
     }
     if (out.data() != room + (begin - first)) std::memcpy(out.data(), room + (begin - first), out.size());
     return true;
+}
+
+CKPT_DETAIL_DEF bool staged_reads::has(const stored_place& place) const noexcept {
+    return place.from != nullptr && place.from->whole_file() != nullptr;
+}
+
+CKPT_DETAIL_DEF result<void> staged_reads::read(const stored_place& place, std::uint64_t offset,
+                                                std::span<std::byte> out) {
+    const file& in = *place.from->whole_file();
+    std::uint64_t begin = place.from->base() + place.offset + offset;
+    while (!out.empty()) {
+        direct_file* const direct = of_.direct_of(in);
+        if (direct == nullptr) break;
+        const std::size_t n = copy_direct(*direct, begin, out);
+        if (n == 0) direct->failed = true;
+        begin += n;
+        out = out.subspan(n);
+    }
+    return in.read(begin, out);
+}
+
+CKPT_DETAIL_DEF std::size_t staged_reads::copy_direct(const direct_file& from, std::uint64_t begin,
+                                                      std::span<std::byte> out) noexcept {
+    constexpr std::uint64_t most = std::uint64_t{1} << 20, least = std::uint64_t{1} << 16;
+    if (in_ != &from || begin < first_ || begin >= last_) {
+        if (window_.bytes().empty()) window_ = pages{most};
+        if (window_.bytes().empty()) return 0;
+        in_ = &from;
+        first_ = last_ = begin / page_bytes * page_bytes;
+        const std::uint64_t wanted =
+            align_up(begin - first_ + (std::max)(std::uint64_t{out.size()}, least), page_bytes);
+        const std::span<std::byte> room = window_.bytes().first(static_cast<std::size_t>((std::min)(wanted, most)));
+        std::size_t got = 0;
+        if (from.opened.read_some(first_, room, got) != 0) return 0;
+        last_ = first_ + got;
+        if (begin >= last_) return 0;
+    }
+    const auto n = static_cast<std::size_t>((std::min)(std::uint64_t{out.size()}, last_ - begin));
+    std::memcpy(out.data(), window_.bytes().data() + (begin - first_), n);
+    return n;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

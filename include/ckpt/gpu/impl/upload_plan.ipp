@@ -61,8 +61,9 @@ CKPT_DETAIL_DEF upload_estimate upload_plan::estimate(const upload_rates& rates)
     double issued = 0;
     for (const detail::staged_copy& c : d.copies) links[c.target] += static_cast<double>(c.bytes);
     issued = static_cast<double>(d.copies.size() + d.casts.size()) * rates.issue;
-    const auto staged = static_cast<double>(d.read_bytes + d.built_bytes);
-    const double disk = static_cast<double>(d.read_bytes) / rates.disk;
+    const auto read = static_cast<double>(d.read_bytes + d.built_from);
+    const double staged = read + static_cast<double>(d.built_bytes);
+    const double disk = read / rates.disk;
     const double host = staged / (rates.copy * (rates.readers != 0 ? rates.readers : 1));
     double link = 0;
     for (const double bytes : links) link = (std::max)(link, bytes / rates.link);

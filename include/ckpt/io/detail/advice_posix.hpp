@@ -15,8 +15,11 @@
 #include <cstdint>
 
 #include <fcntl.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
-namespace ckpt::file_system::inline posix_advice_1 {
+namespace ckpt::file_system::inline posix_advice_2 {
 
 /// Bytes for one call. Linux begins to read at most its read-ahead size for one, whatever length it is told: 128 KiB
 /// unless somebody has changed that.
@@ -41,4 +44,20 @@ inline bool will_need([[maybe_unused]] handle file, [[maybe_unused]] std::uint64
 #endif
 }
 
-} // namespace ckpt::file_system::inline posix_advice_1
+/// 1 where the page of a file at `offset` is in the system's cache, 0 where it is not, below 0 where nobody says.
+inline int is_cached([[maybe_unused]] handle file, [[maybe_unused]] std::uint64_t offset) noexcept {
+#if defined(__linux__)
+    constexpr std::uint64_t page = 65'536; // of the largest that systems have
+    unsigned char flags[page / 4'096]{};
+    offset -= offset % page;
+    void* const map = map_pages(file, 1, static_cast<file_offset>(offset));
+    if (map == MAP_FAILED) return -1;
+    const int failed = ::mincore(map, 1, flags);
+    ::munmap(map, 1);
+    return failed != 0 ? -1 : flags[0] & 1;
+#else
+    return -1;
+#endif
+}
+
+} // namespace ckpt::file_system::inline posix_advice_2

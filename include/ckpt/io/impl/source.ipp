@@ -6,6 +6,8 @@
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/source.hpp>
 
+#include <algorithm>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF result<shared<source>> source::open(path_arg path, const source_options& options) {
@@ -61,9 +63,18 @@ CKPT_DETAIL_DEF result<void> source::read(std::uint64_t offset, std::span<std::b
                      .detail = str_cat(out.size(), " bytes at ", offset, " of ", size_)};
     }
     if (out.empty()) return {};
-    if (!in_memory_) return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
+    if (opening_ != nullptr) return opening_->read(offset, out);
+    if (!in_memory_) return read_file(offset, out);
     std::memcpy(out.data(), memory_.data() + offset, out.size());
     return {};
+}
+
+CKPT_DETAIL_DEF result<void> source::read_file(std::uint64_t offset, std::span<std::byte> out) const {
+    return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
+}
+
+CKPT_DETAIL_RARE void source::keep(std::uint64_t offset, std::span<const std::byte> bytes) const noexcept {
+    if (opening_ != nullptr) opening_->keep(offset, bytes);
 }
 
 CKPT_DETAIL_DEF std::span<const std::byte> source::mapped_part(std::uint64_t begin, std::uint64_t end) const noexcept {
@@ -83,6 +94,35 @@ CKPT_DETAIL_RARE result<void> source::place(const source_options& options, std::
     }
     base_ = options.offset;
     size_ = open_end ? whole - options.offset : options.length;
+    return {};
+}
+
+CKPT_DETAIL_RARE opening_reads::opening_reads(shared<source> of) noexcept : of_{std::move(of)} {
+    if (of_->whole_file() != nullptr) of_->opening_ = this;
+}
+
+CKPT_DETAIL_RARE opening_reads::~opening_reads() { of_->opening_ = nullptr; }
+
+CKPT_DETAIL_RARE bool opening_reads::stretch::give(std::uint64_t offset, std::span<std::byte> out) const noexcept {
+    if (offset < begin || offset - begin > bytes.size() || out.size() > bytes.size() - (offset - begin)) return false;
+    std::memcpy(out.data(), bytes.data() + (offset - begin), out.size());
+    return true;
+}
+
+CKPT_DETAIL_RARE result<void> opening_reads::read(std::uint64_t offset, std::span<std::byte> out) {
+    constexpr std::uint64_t page = 4096;
+    if (kept_.give(offset, out) || held_[0].give(offset, out) || held_[1].give(offset, out)) return {};
+    auto& room = pages_[next_];
+    if (out.size() > room.size() - page) return of_->read_file(offset, out);
+    const std::uint64_t begin = offset / page * page;
+    const std::span<std::byte> some{
+        room.data(), static_cast<std::size_t>((std::min<std::uint64_t>)(room.size(), of_->size() - begin))};
+    held_[next_] = {};
+    // What the file no longer has is the error of what was asked for.
+    if (!of_->read_file(begin, some)) return of_->read_file(offset, out);
+    held_[next_] = {begin, some};
+    (void)held_[next_].give(offset, out);
+    next_ = 1 - next_;
     return {};
 }
 

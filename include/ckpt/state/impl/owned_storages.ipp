@@ -123,11 +123,13 @@ CKPT_DETAIL_RARE result<void> owned_storages::copy(const storage_source& from, c
                                                    const crew_piece& piece) {
     const entry& e = entries_[s.here];
     const auto out = e.bytes.subspan(static_cast<std::size_t>(piece.offset), static_cast<std::size_t>(piece.length));
-    if (auto done = from.read(s.there, piece.offset, out); !done) return done;
-    if (e.order == native_order()) return {};
-    if (s.unit == 2) swap_all<std::uint16_t>(out.data(), out.size() / 2);
-    if (s.unit == 4) swap_all<std::uint32_t>(out.data(), out.size() / 4);
-    if (s.unit == 8) swap_all<std::uint64_t>(out.data(), out.size() / 8);
+    if (e.order == native_order()) return from.read(s.there, piece.offset, out);
+    constexpr std::size_t step = std::size_t{1} << 17; // still in the cache when its bytes are swapped
+    for (std::size_t at = 0; at < out.size(); at += step) {
+        const auto some = out.subspan(at, (std::min)(step, out.size() - at));
+        if (auto done = from.read(s.there, piece.offset + at, some); !done) return done;
+        swap_numbers(s.unit, some.data(), some.size());
+    }
     return {};
 }
 

@@ -43,6 +43,9 @@ class plan_lists {
         return name_of(roots_.empty() ? item : roots_[0]);
     }
     void list_moves() {
+        std::size_t changed = 0;
+        for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) changed += r_.items[i].rule != 0;
+        out_.moves.reserve(changed); // a move has 88 bytes; a merged key has several
         for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) {
             const std::uint32_t rule = r_.items[i].rule;
             if (rule == 0) continue;

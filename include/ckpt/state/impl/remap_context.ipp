@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF std::uint32_t remap_context::new_item(std::string_view name, std
         gave_up_ = true;
         return 0;
     }
-    r.items.push_back({.name = name, .hash = hash_bytes(name), .node = node, .rule = rule});
+    r.items.push_back(r.names, {.name = name, .hash = hash_bytes(name), .node = node, .rule = rule});
     return static_cast<std::uint32_t>(r.items.size() - 1);
 }
 

@@ -78,8 +78,8 @@ CKPT_DETAIL_DEF bool inverse_writer::holds_all(ckpt::dtype from, ckpt::dtype to)
 }
 
 CKPT_DETAIL_DEF key_map inverse_writer::run() {
-    for (const remap_item& item : r_.items)
-        while (item.name.starts_with(unused_)) unused_.insert(unused_.size() - 1, 1, '_');
+    for (std::size_t i = 0; i < r_.items.size(); ++i)
+        while (r_.items[i].name.starts_with(unused_)) unused_.insert(unused_.size() - 1, 1, '_');
     const std::span<const remap_change> all{r_.changes};
     std::size_t end = all.size();
     for (std::size_t step = r_.step_ends.size(); step-- > 0;) {

@@ -25,11 +25,11 @@ CKPT_DETAIL_DEF void remap_planner::run() {
 
 CKPT_DETAIL_DEF void remap_planner::begin() {
     const auto& data = *state_dict_access::data(r_.weights);
-    r_.items.reserve(data.entries.size() + 1);
-    r_.items.push_back({});
+    c_.plan.expect(data.entries.size());
+    r_.items.push_back(r_.names, {});
     for (const auto& e : data.entries) {
         const std::uint32_t node = c_.plan.add_leaf(e.data, data.source);
-        r_.items.push_back({.name = e.key, .hash = hash_bytes(e.key), .node = node});
+        r_.items.push_back(r_.names, {.name = e.key, .hash = hash_bytes(e.key), .node = node});
     }
     c_.keys.enter_all();
 }

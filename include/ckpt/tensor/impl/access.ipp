@@ -134,8 +134,18 @@ CKPT_DETAIL_RARE result<storage_access> open_storage(const tensor_data& data, co
     out.from.storage = data.storage;
     if (readers != nullptr) out.from.meter = readers->meter;
     std::uint64_t have = source.nbytes(data.storage);
-    auto bytes = source.bytes(data.storage);
-    if (bytes) {
+    bool reads = false;
+    if (readers != nullptr && readers->files != nullptr) {
+        auto place = source.place_of(data.storage);
+        if (!place) return std::move(place).failure();
+        reads = readers->files->has(*place);
+        if (reads) out.from.files = readers->files;
+        out.from.place = *place;
+    }
+    auto bytes = reads ? std::span<const std::byte>{} : source.bytes(data.storage);
+    if (reads) {
+        // as a cursor does
+    } else if (bytes) {
         have = bytes->size();
         out.memory = bytes->data();
     } else if (inflate && source.is_compressed(data.storage)) {

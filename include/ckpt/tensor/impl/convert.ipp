@@ -6,14 +6,52 @@
 #include <ckpt/tensor/casts.hpp>
 #include <ckpt/tensor/convert.hpp>
 
+#include <cstring>
+#include <utility>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+#if CKPT_DETAIL_LANES
+/// Swaps whole vectors. Returns how many bytes those were.
+template <int Unit, int... At>
+#if CKPT_DETAIL_LANES_X86
+[[gnu::target("avx2")]] // the least that has one instruction for it
+#endif
+inline std::uint64_t
+swap_vectors(std::byte* data, std::uint64_t bytes, std::integer_sequence<int, At...>) noexcept {
+    std::uint64_t i = 0;
+    for (; i + sizeof...(At) <= bytes; i += sizeof...(At)) {
+        lanes<std::uint8_t, sizeof...(At)> v;
+        load_lanes(data + i, v);
+        store_lanes(__builtin_shufflevector(v, v, (At / Unit * Unit + Unit - 1 - At % Unit)...), data + i);
+    }
+    return i;
+}
+#endif
+template <class Number> inline void swap_all(std::byte* data, std::uint64_t bytes) noexcept {
+    std::uint64_t i = 0;
+#if CKPT_DETAIL_LANES_X86
+    if (__builtin_cpu_supports("avx2"))
+        i = swap_vectors<int{sizeof(Number)}>(data, bytes, std::make_integer_sequence<int, 32>{});
+#elif CKPT_DETAIL_LANES
+    i = swap_vectors<int{sizeof(Number)}>(data, bytes, std::make_integer_sequence<int, 16>{});
+#endif
+    for (; i < bytes; i += sizeof(Number)) {
+        Number value{};
+        std::memcpy(&value, data + i, sizeof(Number));
+        value = byte_swap(value);
+        std::memcpy(data + i, &value, sizeof(Number));
+    }
+}
+
+CKPT_DETAIL_RARE void swap_numbers(std::size_t unit, std::byte* data, std::uint64_t bytes) noexcept {
+    if (unit == 2) swap_all<std::uint16_t>(data, bytes);
+    else if (unit == 4) swap_all<std::uint32_t>(data, bytes);
+    else if (unit == 8) swap_all<std::uint64_t>(data, bytes);
+}
+
 CKPT_DETAIL_DEF void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept {
-    const std::size_t component = info(type).component_bytes;
-    const std::uint64_t parts = n * (itemsize(type) / component);
-    if (component == 2) swap_all<std::uint16_t>(data, parts);
-    else if (component == 4) swap_all<std::uint32_t>(data, parts);
-    else if (component == 8) swap_all<std::uint64_t>(data, parts);
+    swap_numbers(info(type).component_bytes, data, n * itemsize(type));
 }
 
 CKPT_DETAIL_RARE void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept {

@@ -27,8 +27,8 @@ CKPT_DETAIL_RARE result<void> storage_cursor::read_in_steps(std::uint64_t offset
 }
 
 CKPT_DETAIL_DEF result<void> storage_cursor::read_piece(std::uint64_t offset, std::span<std::byte> out) const {
-    if (!reader) return source->read(storage, offset, out);
-    auto done = reader->read(offset, out);
+    if (!reader && files == nullptr) return source->read(storage, offset, out);
+    auto done = reader ? reader->read(offset, out) : files->read(place, offset, out);
     if (!done && done.error().file.empty()) done.error().file = source->file(storage);
     return done;
 }

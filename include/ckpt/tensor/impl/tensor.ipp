@@ -70,17 +70,26 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
     const byte_order order = access.from.source->order(data.storage);
     const bool finished = is_finished(data.type, order, native_order(), data.neg, data.conj);
     if (is_plain_copy(data.type, to, exact)) {
-        // What has to be finished is copied in parts, each of which is still in the cache then.
+        // What has to be finished is copied in parts, each of which is still in the cache then. Large tensors are
+        // finished beside their place and go there around the cache, as memcpy brings them.
         const bool at_once = access.memory == nullptr || finished;
-        constexpr std::uint64_t first_cache = std::uint64_t{1} << 14;
-        return for_each_part(whole, at_once ? data.numel : (is_dense(whole) ? first_cache : part_bytes) / size,
-                             [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
-                                 std::byte* const there = out + first * size;
-                                 if (auto done = access.gather_part(part, size, there); !done) return done;
-                                 if (!finished)
-                                     finish_elements(data.type, order, native_order(), data.neg, data.conj, there, n);
-                                 return {};
-                             });
+        const bool beside = !at_once && data.numel * size >= streamed_bytes;
+        constexpr std::uint64_t first_cache = std::uint64_t{1} << 13;
+        const std::uint64_t most = is_dense(whole) ? first_cache : part_bytes;
+        row_block room;
+        auto done =
+            for_each_part(whole, at_once ? data.numel : most / size,
+                          [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+                              std::byte* const there = out + first * size;
+                              std::byte* const made = beside ? room.of_size(most) : there;
+                              if (auto got = access.gather_part(part, size, made); !got) return got;
+                              if (!finished)
+                                  finish_elements(data.type, order, native_order(), data.neg, data.conj, made, n);
+                              if (beside) stream_copy(there, made, n * size, 0);
+                              return {};
+                          });
+        if (beside) end_streams();
+        return done;
     }
     if (access.memory != nullptr && is_dense(whole) && finished) {
         const std::uint64_t most = access.from.most_at_once() / size;
