@@ -15,6 +15,7 @@
 #include <ckpt/gpu/cuda_api.hpp>
 #include <ckpt/gpu/cuda_elements.hpp>
 #include <ckpt/gpu/engine.hpp>
+#include <ckpt/gpu/upload_effort.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/gpu/upload_types.hpp>
 
@@ -22,6 +23,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,10 +42,14 @@ struct upload_options {
     std::vector<upload_cast> casts{};
     upload_layout layout{upload_layout::file_image};
     const device_kernels* kernels{}; ///< `ckpt::cuda::kernels()`: conversions on the device; null: on the host
-    upload_source source{upload_source::buffered};
+    /// How files are read. Without it: `direct` for 64 MiB and more of which the system's cache has less than half,
+    /// else `buffered`.
+    std::optional<upload_source> source{};
     const direct_reader* past_host{}; ///< for upload_source::gpu_direct
-    unsigned readers{2};              ///< threads that read; 3 fill a PCIe 4 link from the page cache, 6 one of PCIe 5
-    unsigned slots{8};                ///< of pinned memory
+    /// Threads that read; 0: the calling one does. Without it: one for each core but one, 8 at most, or 16 where the
+    /// host converts.
+    std::optional<unsigned> readers{};
+    std::optional<unsigned> slots{};                   ///< of pinned memory; without it: two for each reader, and two
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< of one slot
     /// Allocates from the device's pool (cudaMallocAsync), and frees in the order of `stream`, which must then live as
     /// long as the device_tensors.
@@ -179,9 +185,12 @@ class device_tensors {
 /// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `cancelled`.
 [[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options) {
     detail::engine_options how;
-    how.source = options.source;
-    how.readers = options.readers;
-    how.slots = options.slots;
+    const detail::upload_effort effort =
+        detail::choose_effort(*detail::upload_plan_access::data(plan), {options.source, options.readers, options.slots},
+                              detail::usable_cores());
+    how.source = effort.source;
+    how.readers = effort.readers;
+    how.slots = effort.slots;
     how.verify = options.verify;
     how.progress = options.progress;
     how.past_host = options.past_host;

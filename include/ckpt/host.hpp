@@ -12,14 +12,16 @@
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/gpu/upload_types.hpp>
 
+#include <optional>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::host {
 
 /// How `load` reads. `plan` is passed to `plan_upload`: casts, which keys, and the layout of the block.
 struct load_options {
     upload_plan_options plan{};
     upload_source source{upload_source::buffered}; ///< buffered or direct
-    unsigned readers{~0u}; ///< number of threads beside the caller's; by default one for each core, eight at most
-    bool verify{false};    ///< compares the checksums of records that are read as a whole
+    std::optional<unsigned> readers{}; ///< threads beside the caller's; without it: one for each core, eight at most
+    bool verify{false};                ///< compares the checksums of records that are read as a whole
     progress_callback progress{};
 };
 

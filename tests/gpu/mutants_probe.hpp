@@ -222,8 +222,8 @@ fault stages_wrongly(const subject& s, const ckpt::upload_plan& plan, const type
     return {};
 }
 
-/// An upload into memory of the caller's that her streams still work on, and use again at once: her own streams, or the
-/// default ones.
+/// An upload into memory on which streams of the caller still work, and which they use again at once: those given, or
+/// the default ones.
 template <class Engine>
 fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how, bool named) {
     bool works = true;

@@ -406,6 +406,26 @@ TEST_CASE("upload: direct reads give the same, from any place of a file") {
     }
 }
 
+TEST_CASE("upload: what is left open is chosen, and the report says what") {
+    cuda_double::reset();
+    const opened file{upload_file()};
+    auto chosen = upload(file.weights, {.piece_bytes = 4'096});
+    REQUIRE(chosen.has_value());
+    CHECK(chosen->report().source == upload_source::buffered); // a small file
+    const unsigned cores = std::thread::hardware_concurrency();
+    CHECK(chosen->report().readers == (cores > 2 ? std::min(cores - 1, 8u) : 1));
+    CHECK(chosen->report().slots > 0);
+    CHECK(chosen->report().slots <= 2 * chosen->report().readers + 2);
+    compare(*chosen, file.weights);
+
+    auto told = upload(file.weights, {.source = upload_source::direct, .readers = 2, .slots = 3, .piece_bytes = 4'096});
+    REQUIRE(told.has_value());
+    CHECK(told->report().source == upload_source::direct);
+    CHECK(told->report().readers == 2);
+    CHECK(told->report().slots == 3);
+    compare(*told, file.weights);
+}
+
 TEST_CASE("upload: memory of the caller's is used, and checked") {
     const opened file{upload_file()};
     cuda_double::reset({.how = mode::lazy});
@@ -434,7 +454,7 @@ TEST_CASE("upload: memory of the caller's is used, and checked") {
 
 namespace {
 
-/// A stream of the caller's on a device that need not be the current one, and memory of hers for a plan, which work of
+/// A stream of the caller's on a device that need not be the current one, and memory for a plan, which work of
 /// that stream still reads when the upload begins.
 struct busy_memory {
     int device;
@@ -481,7 +501,8 @@ struct busy_memory {
 
 } // namespace
 
-TEST_CASE("upload: memory of the caller's is written behind the work that her stream has, and used by it at once") {
+TEST_CASE(
+    "upload: memory of the caller's is written behind the work that the caller's stream has, and used by it at once") {
     const opened file{upload_file()};
     const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}, 1).value();
     for (const mode how : {mode::eager, mode::lazy, mode::random})

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -175,8 +176,8 @@ class benchmark {
     void uploads(const std::string& name, const std::string& path, double bytes, pages are, upload_options how) {
         how.past_host = driver_.reader();
         if (are == pages::warm) (void)read_all(path, 8, false);
-        const std::string title =
-            "ckpt: " + name + ", readers " + std::to_string(how.readers) + ", slots " + std::to_string(how.slots);
+        const auto number = [](const std::optional<unsigned>& n) { return n ? std::to_string(*n) : "as chosen"; };
+        const std::string title = "ckpt: " + name + ", readers " + number(how.readers) + ", slots " + number(how.slots);
         row(title, bytes, are == pages::warm ? 3 : 1, [&](std::string& note) {
             if (are == pages::cold) note = "resident before " + std::to_string(forget(path)) + "; ";
             const double begin = now();

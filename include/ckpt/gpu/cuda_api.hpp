@@ -59,7 +59,10 @@ struct cuda_api {
     void forget() const { (void)cudaGetLastError(); }
     int make_stream(stream& s) const { return cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking); }
     int drop_stream(stream s) const { return cudaStreamDestroy(s); }
-    int make_event(event& e) const { return cudaEventCreateWithFlags(&e, cudaEventDisableTiming); }
+    int make_event(event& e) const {
+        // A reader that waits for a slot sleeps: spinning, it would take a core from those that read.
+        return cudaEventCreateWithFlags(&e, cudaEventDisableTiming | cudaEventBlockingSync);
+    }
     int drop_event(event e) const { return cudaEventDestroy(e); }
     int record(event e, stream s) const { return cudaEventRecord(e, s); }
     int wait_event(event e) const { return cudaEventSynchronize(e); }

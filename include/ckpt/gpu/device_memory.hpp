@@ -111,7 +111,7 @@ template <device_api Api> class device_memory final : public counted {
         void* memory{}; ///< null where it needs none
         bool owned{};
         void* scratch{};
-        typename Api::stream caller{}; ///< the caller's: it had work on memory of hers, and will use the tensors
+        typename Api::stream caller{}; ///< the caller's: it had work on memory of the caller, and will use the tensors
         typename Api::stream stream{};
         bool has_stream{};
         typename Api::event done{};
@@ -277,7 +277,7 @@ template <device_api Api> class device_memory final : public counted {
         t.memory = options.places[i].data;
         return {};
     }
-    /// Memory of the caller's may be in use by work that she has issued: the copies run behind it.
+    /// Memory of the caller's may be in use by work that the caller has issued: the copies run behind it.
     [[nodiscard]] result<void> follow_caller(const target& t) {
         if (t.owned || t.memory == nullptr) return {};
         if (const int code = api_.record(t.done, t.caller); code != 0) return api_.failure(device_call::record, code);

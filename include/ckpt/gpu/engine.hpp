@@ -45,8 +45,11 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// The cores that this process may use; 0 where the system does not say.
+[[nodiscard]] inline unsigned usable_cores() noexcept { return std::thread::hardware_concurrency(); }
+
 /// One for each core. Eight fill the memory's bandwidth.
-[[nodiscard]] inline unsigned useful_readers() noexcept { return (std::min)(8u, std::thread::hardware_concurrency()); }
+[[nodiscard]] inline unsigned useful_readers() noexcept { return (std::min)(8u, usable_cores()); }
 
 /// Carries out one plan once.
 template <device_api Api> class upload_engine {
@@ -71,6 +74,9 @@ template <device_api Api> class upload_engine {
         if (!compared) return compared.error();
         upload_report& r = memory_.report;
         r.bytes = total_;
+        r.source = options_.source;
+        r.readers = options_.readers;
+        r.slots = memory_.slots().size();
         if (options_.verify) {
             r.verified = *compared;
             r.unverified = plan_.unchecked + plan_.checksums.size() - r.verified;
@@ -92,7 +98,7 @@ template <device_api Api> class upload_engine {
             if (past_host_) open_past_host();
             if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.pin_ring();
             // Memory of cudaMallocAsync is there once its stream has reached the allocation, and memory of the caller's
-            // is free once her work is done: a direct_reader, which knows no stream, has to wait for that.
+            // is free once the caller's work is done: a direct_reader, which knows no stream, has to wait for that.
             for (auto& target : memory_.targets())
                 if (past_host_)
                     if (const int code = api_.synchronise(target.stream); code != 0)

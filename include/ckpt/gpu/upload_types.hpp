@@ -79,6 +79,9 @@ struct upload_report {
     std::string pinning{};        ///< why staging memory is not pinned in one piece; empty where it is
     std::uint64_t verified{};     ///< number of records whose checksum was compared
     std::uint64_t unverified{};   ///< with `verify`: number of storages that were read in part, or have no checksum
+    upload_source source{};       ///< how files were to be read
+    unsigned readers{};           ///< threads that were to read; 0: the calling one did
+    std::size_t slots{};          ///< of staging memory; none on the host
     std::string fallback{};       ///< why `source` was not used for everything; empty where it was
 };
 

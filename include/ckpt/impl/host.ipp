@@ -83,7 +83,7 @@ CKPT_DETAIL_DEF result<loaded> load(const state_dict& weights, const load_option
     if (!plan) return std::move(plan).failure();
     detail::engine_options how;
     how.source = options.source;
-    how.readers = options.readers != ~0u ? options.readers : detail::useful_readers();
+    how.readers = options.readers.value_or(detail::useful_readers());
     how.verify = options.verify;
     how.progress = options.progress;
     auto memory = detail::run_upload(detail::host_api{}, *plan, how);
