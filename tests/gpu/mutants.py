@@ -123,6 +123,12 @@ MUTANTS = {
         "    const bool here = Api::own_streams ||",
         "    const bool here = true ||",
     ),
+    "the_ring_stays_until_somebody_waits": ("    if (*out) (**out)->release_when_done();\n", ""),
+    "nobody_joins_the_thread_that_waits": ("        (void)later_.join();\n", ""),
+    "a_late_failure_is_forgotten": (
+        "        if (late_) fail(*std::exchange(late_, std::nullopt));\n",
+        "",
+    ),
     "memory_of_the_runtime_leaks": (
         "        if (allocated_ != 0) first = {device_call::release_pinned, api.release_pinned(data_)};\n",
         "",

@@ -18,6 +18,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -257,6 +258,31 @@ TEST_CASE("upload: a device that is no target gets no context, and the callback 
     { auto there = upload(file.weights, busy(1)).value(); }
     CHECK(!cuda_double::has_context(1));
     clean_end();
+}
+
+TEST_CASE("upload: slots and scratch go when the copies are done, though nobody waits") {
+    const opened file{upload_file()};
+    give_kernel_a_body();
+    for (const mode how : {mode::lazy, mode::random})
+        for (const int device : {0, 1}) {
+            cuda_double::reset({.how = how});
+            {
+                upload_options options = busy(1);
+                options.device = device;
+                options.casts = {{"br*", ckpt::dtype::float32}};
+                options.kernels = &widening;
+                const auto there = upload(file.weights, options).value();
+                const auto bytes = [&] { return cuda_double::totals().device_bytes[static_cast<std::size_t>(device)]; };
+                for (int i = 0;
+                     i < 2'000 && (cuda_double::totals().registered_bytes != 0 || bytes() > there.memory().bytes); ++i)
+                    std::this_thread::sleep_for(std::chrono::milliseconds{5});
+                CHECK(cuda_double::totals().registered_bytes == 0);
+                CHECK(bytes() == there.memory().bytes);
+                CHECK(there.report().pinned_bytes != 0);
+                compare(there, file.weights);
+            }
+            clean_end();
+        }
 }
 
 TEST_CASE("upload: windows of a mapping are pinned where the device can read them, and copied where not") {
@@ -631,13 +657,17 @@ TEST_CASE("upload: what cannot be waited for is not freed, and the wait says so"
     for (const bool lost : {false, true}) {
         cuda_double::reset({.how = mode::lazy});
         {
-            auto there = upload(file.weights, busy()).value();
+            ckpt::detail::engine_options how;
+            how.slots = 2;
+            how.readers = 0;
+            const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}).value();
+            const auto there = ckpt::detail::run_upload(ckpt::detail::cuda_api{}, plan, how).value();
             const std::uint64_t calls = cuda_double::calls();
             for (std::uint64_t n = 1; n <= 20; ++n)
                 cuda_double::fail_call(calls + n, lost ? cudaErrorIllegalAddress : cudaErrorUnknown, lost);
-            const auto waited = there.wait();
+            const auto waited = there->wait();
             CHECK(waited.error().code == (lost ? errc::device_lost : errc::device_failed));
-            CHECK(!there.at("a.weight"));
+            CHECK(there->failure().has_value());
         }
         cuda_double::end();
         CHECK(cuda_double::count(cuda_double::kind::freed_in_use) == 0);

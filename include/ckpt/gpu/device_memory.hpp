@@ -121,6 +121,7 @@ template <device_api Api> class device_memory final : public counted {
 
     device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
     ~device_memory() override {
+        (void)later_.join();
         beside_caller(api_, *plan_, [this](bool ends) { free(ends); }, [] {});
     }
     void free(bool ends) {
@@ -223,22 +224,26 @@ template <device_api Api> class device_memory final : public counted {
 
     /// Waits for everything that was issued, then frees what only the copies needed. Keeps the first failure.
     [[nodiscard]] result<void> wait() {
-        beside_caller(
-            api_, *plan_,
-            [this](bool ends) {
-                device_scope<Api> scope{api_, ends};
-                if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));
-                if (auto done = drain(scope); !done) fail(done.error());
-            },
-            [] {});
+        if (!later_.join()) beside_caller(api_, *plan_, [this](bool ends) { finish(ends); }, [] {});
+        later_.rethrow();
+        if (late_) fail(*std::exchange(late_, std::nullopt));
         if (failure_) return *failure_;
         return {};
+    }
+    /// Does so meanwhile. Nobody needs to wait for that: what fails is for the next `wait`.
+    void release_when_done() {
+        later_.start([this] { finish(true); });
     }
     void fail(const error& e) {
         if (!failure_) failure_ = e;
     }
 
   private:
+    void finish(bool ends) {
+        device_scope<Api> scope{api_, ends};
+        if (scope.failure() != 0) late_ = api_.failure(device_call::current_device, scope.failure());
+        if (auto done = drain(scope); !done && !late_) late_ = done.error();
+    }
     [[nodiscard]] result<void> allocate(void*& out, std::uint64_t bytes, const target& t) {
         std::size_t size = 0;
         if (!checked_narrow(bytes, size))
@@ -322,8 +327,10 @@ template <device_api Api> class device_memory final : public counted {
     std::vector<target> targets_{};
     std::vector<slot> slots_{};
     pinned_ring<Api> ring_{};
-    bool abandoned_{false}; ///< nothing is freed any more
-    std::optional<error> failure_{};
+    bool abandoned_{false};          ///< nothing is freed any more
+    std::optional<error> failure_{}; ///< of `wait`: nothing is given out any more
+    std::optional<error> late_{};    ///< of the thread below, until `wait` takes it
+    later later_{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

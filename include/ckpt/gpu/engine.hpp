@@ -531,7 +531,7 @@ run_upload(const Api& api, const upload_plan& plan, const engine_options& option
     return memory;
 }
 
-/// The same beside the calling thread, see `beside_caller`.
+/// The same beside the calling thread, see `beside_caller`. Slots and scratch go when the copies are done.
 template <device_api Api>
 [[nodiscard]] result<shared<device_memory<Api>>> upload_beside(const Api& api, const upload_plan& plan,
                                                                engine_options options,
@@ -546,9 +546,10 @@ template <device_api Api>
         };
         const ending at_the_end{relay};
         options.progress = relay;
-        out.emplace(run_upload(api, plan, options, streams, true));
+        (void)out.emplace(run_upload(api, plan, options, streams, true));
     };
     beside_caller(api, *upload_plan_access::data(plan), work, [&] { relay.serve(); });
+    if (*out) (**out)->release_when_done();
     return *std::move(out);
 }
 

@@ -57,6 +57,45 @@ template <class Work, class Meanwhile> void in_own_thread(Work work, Meanwhile m
 #endif
 }
 
+/// A thread for work that may outlast the call that started it. Whoever has it joins it.
+class later {
+  public:
+    /// Runs `work`; nothing where the system starts no thread.
+    template <class Work> void start(Work work) {
+#if CKPT_EXCEPTIONS
+        try {
+            thread_ = std::thread{[this, work] {
+                try {
+                    work();
+                } catch (...) {
+                    thrown_ = std::current_exception();
+                }
+            }};
+        } catch (const std::system_error&) {}
+#else
+        thread_ = std::thread{work};
+#endif
+    }
+    /// Waits for its end; false where there was none to wait for.
+    bool join() {
+        if (!thread_.joinable()) return false;
+        thread_.join();
+        return true;
+    }
+    /// What the work threw, after its end.
+    void rethrow() {
+#if CKPT_EXCEPTIONS
+        if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+#endif
+    }
+
+  private:
+    std::thread thread_{};
+#if CKPT_EXCEPTIONS
+    std::exception_ptr thrown_{};
+#endif
+};
+
 /// Hands the calls of a progress callback from the thread that works to the one that called.
 class progress_relay {
   public:
