@@ -112,6 +112,13 @@ TEST_CASE("failure() hands the same error to a result of another type") {
     CHECK_FALSE(none);
     const result<int> no_number = std::move(nothing).failure();
     CHECK_FALSE(no_number);
+    // It is made of an error, and becomes one.
+    const result<int> made = ckpt::failure{ckpt::error{.code = errc::limit, .detail = "too much"}};
+    CHECK(made.error().detail == "too much");
+    const ckpt::error taken = bad().failure();
+    CHECK(taken.detail == "too much");
+    const ckpt::error of_none = std::move(text).failure();
+    CHECK(of_none.code == errc::internal);
     // One that nobody takes is destroyed (checked by the sanitizers).
     result<int> dropped{ckpt::error{.code = errc::limit, .detail = std::string(100, 'x')}};
     (void)std::move(dropped).failure();

@@ -64,15 +64,17 @@ template <class F, class T> constexpr decltype(auto) apply(F&& f, T&& value) {
 
 template <class T> class [[nodiscard]] result;
 
-/// A failure on its way from one result to another. What `std::move(read).failure()` returns; it becomes a result of
-/// any type, and the error stays where it is.
+/// A failure on its way to a result. What `std::move(read).failure()` returns; it becomes a result of any type, and the
+/// error stays where it is; or it becomes the error.
 class failure {
   public:
+    failure(ckpt::error error) : error_{detail::boxed(std::move(error))} {}
     failure(failure&& other) noexcept : error_{std::exchange(other.error_, nullptr)} {}
     failure& operator=(failure&&) = delete;
     ~failure() {
         if (error_ != nullptr) detail::drop(error_);
     }
+    operator ckpt::error() && { return error_ != nullptr ? std::move(*error_) : detail::moved_from(); }
 
   private:
     template <class T> friend class result;

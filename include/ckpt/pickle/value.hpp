@@ -409,9 +409,9 @@ class call {
     value state{};        ///< of BUILD; absent where there was none
     value::range items{}; ///< of APPENDS or SETITEMS (keys and values in turn)
 
-    /// An error for the builder to return, with the place of the call in the file. `what` is shown as it is: text from
+    /// A failure for the builder to return, with the place of the call in the file. `what` is shown as it is: text from
     /// the file in it must be made printable before.
-    [[nodiscard]] ckpt::error fail(errc code, std::string_view what) const;
+    [[nodiscard]] ckpt::failure fail(errc code, std::string_view what) const;
 
     [[nodiscard]] result<value> make_none();
     [[nodiscard]] result<value> make_bool(bool b);
@@ -435,8 +435,8 @@ class call {
         *budget_ -= bytes;
         return true;
     }
-    /// The error for a spent budget, with the code `limit`.
-    [[nodiscard]] ckpt::error over_budget() const;
+    /// The failure for a spent budget, with the code `limit`.
+    [[nodiscard]] ckpt::failure over_budget() const;
 
   private:
     friend struct detail::call_access;

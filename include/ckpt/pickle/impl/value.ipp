@@ -612,11 +612,11 @@ CKPT_DETAIL_RARE result<value> call::make_tuple(std::span<const value> elements)
     return make(n, 0);
 }
 
-CKPT_DETAIL_RARE ckpt::error call::over_budget() const {
-    return {.code = errc::limit,
-            .offset = offset(),
-            .record = std::string(graph_->record),
-            .detail = "building the values of this file needs more memory than limits.made_per_byte allows"};
+CKPT_DETAIL_RARE ckpt::failure call::over_budget() const {
+    return ckpt::error{.code = errc::limit,
+                       .offset = offset(),
+                       .record = std::string(graph_->record),
+                       .detail = "building the values of this file needs more memory than limits.made_per_byte allows"};
 }
 
 CKPT_DETAIL_RARE result<value> call::make_text(detail::node_kind kind, std::string_view text) {
@@ -632,8 +632,9 @@ CKPT_DETAIL_RARE result<value> call::make_text(detail::node_kind kind, std::stri
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_RARE ckpt::error call::fail(errc code, std::string_view what) const {
-    return {.code = code, .offset = offset(), .record = std::string(graph_->record), .detail = std::string(what)};
+CKPT_DETAIL_RARE ckpt::failure call::fail(errc code, std::string_view what) const {
+    return ckpt::error{
+        .code = code, .offset = offset(), .record = std::string(graph_->record), .detail = std::string(what)};
 }
 
 CKPT_DETAIL_DEF result<value> call::make_none() { return value{graph_, detail::none_node}; }
