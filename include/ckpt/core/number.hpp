@@ -72,6 +72,13 @@ inline char* write_digits(std::uint64_t value, unsigned base, char* end) noexcep
     while ((value /= base) != 0);
     return end;
 }
+/// The same in decimal, with a minus where it is needed.
+inline char* write_decimal(std::int64_t value, char* end) noexcept {
+    const auto bits = static_cast<std::uint64_t>(value);
+    char* begin = write_digits(value < 0 ? std::uint64_t{0} - bits : bits, 10, end);
+    if (value < 0) *--begin = '-';
+    return begin;
+}
 
 [[nodiscard]] std::string decimal_unsigned(std::uint64_t value);
 [[nodiscard]] std::string decimal_signed(std::int64_t value);

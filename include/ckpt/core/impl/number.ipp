@@ -234,10 +234,7 @@ CKPT_DETAIL_DEF std::string decimal_unsigned(std::uint64_t value) {
 CKPT_DETAIL_DEF std::string decimal_signed(std::int64_t value) {
     char buffer[24];
     char* const end = buffer + sizeof buffer;
-    const auto bits = static_cast<std::uint64_t>(value);
-    char* begin = write_digits(value < 0 ? std::uint64_t{0} - bits : bits, 10, end);
-    if (value < 0) *--begin = '-';
-    return {begin, end};
+    return {write_decimal(value, end), end};
 }
 
 CKPT_DETAIL_DEF std::string hexadecimal(std::uint64_t value) {

@@ -10,18 +10,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_RARE void text_part::set_unsigned(std::uint64_t number) noexcept {
     char* const end = digits_ + sizeof digits_;
-    const char* const begin = write_digits(number, 10, end);
-    data_ = begin;
-    size_ = static_cast<std::size_t>(end - begin);
+    data_ = write_digits(number, 10, end);
+    size_ = static_cast<std::size_t>(end - data_);
 }
 
 CKPT_DETAIL_RARE void text_part::set_signed(std::int64_t number) noexcept {
-    const auto bits = static_cast<std::uint64_t>(number);
     char* const end = digits_ + sizeof digits_;
-    char* begin = write_digits(number < 0 ? std::uint64_t{0} - bits : bits, 10, end);
-    if (number < 0) *--begin = '-';
-    data_ = begin;
-    size_ = static_cast<std::size_t>(end - begin);
+    data_ = write_decimal(number, end);
+    size_ = static_cast<std::size_t>(end - data_);
 }
 
 CKPT_DETAIL_RARE std::string joined(std::span<const text_part> parts) {
