@@ -5,6 +5,7 @@
 #include <ckpt/folder.hpp>
 #include <ckpt/prefetch.hpp>
 
+#include "../support/page_cache.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
 
@@ -19,12 +20,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#if defined(__linux__)
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
 
 using namespace test_support;
 
@@ -134,29 +129,6 @@ TEST_CASE("prefetch asks for every file of a folder, and for what lies in stream
 
 namespace {
 
-/// The bytes of a file that are in memory.
-std::uint64_t resident(const temporary_file& file) {
-    const auto size = static_cast<std::size_t>(std::filesystem::file_size(file.path()));
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    const int descriptor = ::open(file.path().c_str(), O_RDONLY | O_CLOEXEC);
-    void* const pages = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
-    std::vector<unsigned char> states((size + page - 1) / page);
-    const bool known = ::mincore(pages, size, states.data()) == 0;
-    ::munmap(pages, size);
-    ::close(descriptor);
-    std::uint64_t count = 0;
-    for (const unsigned char s : states) count += s & 1u;
-    return known ? count * page : ~std::uint64_t{0};
-}
-
-/// Writes a file to the disk and forgets its pages. False where the file system keeps them: it is memory itself.
-bool forget(const temporary_file& file) {
-    const int descriptor = ::open(file.path().c_str(), O_RDWR | O_CLOEXEC);
-    const bool done = ::fsync(descriptor) == 0 && ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0;
-    ::close(descriptor);
-    return done && resident(file) == 0;
-}
-
 /// The least that `grown` says in up to five turns, until it is at most `enough`. A busy disk is late with what it was
 /// told of, and the system then reads ahead of who waits.
 template <class Grown> std::uint64_t least_growth(std::uint64_t enough, const Grown& grown) {
@@ -177,19 +149,19 @@ double sum(const ckpt::state_dict& weights, std::string_view key) {
 TEST_CASE("one tensor of 4 MiB out of a cold file brings half a MiB more into memory at most") {
     const temporary_file file;
     write_holes(file, 32, 4 * mib);
-    if (!forget(file)) return; // a file system in memory
+    if (!forget(file.path())) return; // a file system in memory
     constexpr std::uint64_t most = 4 * mib + 512 * kib;
     for (const auto mode : {ckpt::io_mode::map, ckpt::io_mode::read}) {
         const std::uint64_t more = least_growth(most, [&] {
-            REQUIRE(forget(file));
+            REQUIRE(forget(file.path()));
             const ckpt::state_dict weights = weights_of(file, mode);
-            const std::uint64_t before = resident(file);
+            const std::uint64_t before = resident(file.path());
             const std::string_view wanted[]{"t16"};
             CHECK(ckpt::prefetch(weights, wanted).value().bytes >= 4 * mib);
             std::vector<float> copy(mib);
             REQUIRE(weights.at("t16").value().copy_to(copy).has_value());
             if (mode == ckpt::io_mode::map) CHECK(sum(weights, "t16") == 0);
-            return resident(file) - before;
+            return resident(file.path()) - before;
         });
         CHECK(more >= 4 * mib);
         CHECK(more <= most);
@@ -199,19 +171,19 @@ TEST_CASE("one tensor of 4 MiB out of a cold file brings half a MiB more into me
 TEST_CASE("small tensors out of a cold file bring in their own pages and those of their headers") {
     const temporary_file file;
     write_holes(file, 2000, 64 * kib);
-    if (!forget(file)) return;
+    if (!forget(file.path())) return;
     std::vector<std::string> names;
     for (std::size_t i = 1900; i >= 100; i -= 50) names.push_back("t" + std::to_string(i));
     const std::vector<std::string_view> wanted(names.begin(), names.end());
     const std::uint64_t most = wanted.size() * (64 + 12) * kib + 512 * kib;
     const std::uint64_t more = least_growth(most, [&] {
-        REQUIRE(forget(file));
+        REQUIRE(forget(file.path()));
         const ckpt::state_dict weights = weights_of(file);
-        const std::uint64_t before = resident(file);
+        const std::uint64_t before = resident(file.path());
         const ckpt::prefetched told = ckpt::prefetch(weights, wanted).value();
         CHECK(told.ranges == wanted.size());
         for (const std::string_view key : wanted) CHECK(sum(weights, key) == 0);
-        return resident(file) - before;
+        return resident(file.path()) - before;
     });
     CHECK(more >= wanted.size() * 64 * kib);
     CHECK(more <= most);
@@ -220,11 +192,11 @@ TEST_CASE("small tensors out of a cold file bring in their own pages and those o
 TEST_CASE("opening a cold file reads its directory and its pickle, whatever the file's size") {
     const temporary_file file;
     write_holes(file, 2000, 64 * kib);
-    if (!forget(file)) return;
+    if (!forget(file.path())) return;
     const auto opened = ckpt::open(file.path()).value();
     // 0.8 MB are needed; read-ahead adds up to its window, which is 8 MiB on some machines. A reader that touched each
     // local header would bring in the whole file.
-    CHECK(resident(file) <= std::filesystem::file_size(file.path()) / 8);
+    CHECK(resident(file.path()) <= std::filesystem::file_size(file.path()) / 8);
 }
 
 #endif

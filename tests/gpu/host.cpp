@@ -6,16 +6,11 @@
 #include <ckpt/state/shard.hpp>
 
 #include "../support/inflate.hpp"
+#include "../support/page_cache.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 
 #include <doctest/doctest.h>
-
-#if defined(__linux__)
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
 
 #include <cstdint>
 #include <filesystem>
@@ -319,22 +314,9 @@ namespace {
 
 /// How much of a file is in the system's cache, from 0 to 1.
 double cached_part(const fs::path& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    const auto bytes = static_cast<std::size_t>(fs::file_size(path));
-    void* const pages = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file, 0);
-    std::vector<unsigned char> in_cache((bytes + 4'095) / 4'096);
-    REQUIRE(::mincore(pages, bytes, in_cache.data()) == 0);
-    ::munmap(pages, bytes);
-    ::close(file);
-    std::size_t n = 0;
-    for (const unsigned char c : in_cache) n += c & 1u;
-    return static_cast<double>(n) / static_cast<double>(in_cache.size());
-}
-void drop_from_cache(const fs::path& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    ::fsync(file);
-    ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
-    ::close(file);
+    const std::uint64_t bytes = resident(path);
+    REQUIRE(bytes != unknown_residency);
+    return static_cast<double>(bytes) / static_cast<double>(fs::file_size(path));
 }
 
 } // namespace
@@ -350,7 +332,7 @@ TEST_CASE("host: direct reads leave the cache alone, whatever is built from them
     for (const auto& [weights, casts] :
          {std::pair{all, std::vector<ckpt::upload_cast>{}}, std::pair{all, std::vector<ckpt::upload_cast>{{"w", bf16}}},
           std::pair{slice, std::vector<ckpt::upload_cast>{}}}) {
-        drop_from_cache(path.path());
+        (void)forget(path.path());
         const double before = cached_part(path.path());
         const auto loaded =
             ckpt::host::load(weights, {.plan = {.casts = casts}, .source = upload_source::direct, .readers = 1});

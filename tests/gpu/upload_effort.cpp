@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/gpu/upload_effort.hpp>
 
+#include "../support/page_cache.hpp"
 #include "../support/temporary_file.hpp"
 
 #include <ckpt/gpu/upload_plan.hpp>
@@ -12,11 +13,6 @@
 
 #include <cstdint>
 #include <string>
-
-#if defined(__linux__)
-#include <fcntl.h>
-#include <unistd.h>
-#endif
 
 using namespace ckpt::detail;
 using ckpt::upload_source;
@@ -32,16 +28,6 @@ shared<upload_plan_data> plan_of(std::uint64_t read, std::uint64_t built) {
     out->built_bytes = built;
     return out;
 }
-
-#if defined(__linux__)
-/// Forgets the pages of a file. False where the file system keeps them: it is memory itself.
-bool forget(const temporary_file& file) {
-    const int descriptor = ::open(file.path().c_str(), O_RDWR | O_CLOEXEC);
-    const bool done = ::fsync(descriptor) == 0 && ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0;
-    ::close(descriptor);
-    return done && is_resident(ckpt::detail::file::open(file.path()).value(), 0) == false;
-}
-#endif
 
 } // namespace
 
@@ -84,7 +70,7 @@ TEST_CASE("files of 64 MiB and more that are not cached are read past the cache"
     };
     CHECK(is_resident(opened, enough - 1) == true);
     CHECK(source_of(0, enough) == upload_source::buffered);
-    if (!forget(file)) return;
+    if (!test_support::forget(file.path())) return;
     CHECK(source_of(0, enough) == upload_source::direct);
     CHECK(source_of(1, enough) == upload_source::buffered); // one byte less than is worthwhile
 
