@@ -8,7 +8,7 @@ shift 3
 rm -rf "$build"
 # Meson's names of the standards differ from version to version; all compilers know c++2b.
 CXX=$compiler meson setup "$build" -Dcpp_std=none -Dcpp_args="-std=$standard" \
-    -Dcpp_link_args="$(IFS=,; echo "$*")" -Dwerror=true -Ddebug=false -Doptimization=0 -Dtests=enabled \
+    -Dcpp_link_args="$(IFS=,; echo "$*")" -Dwerror=true -Ddebug=false -Doptimization=1 -Dtests=enabled \
     -Dtools=disabled -Dbench=disabled -Dfuzz=disabled -Dcuda=disabled || exit
 ninja -C "$build" -k 0 # names every source that does not compile
 meson test -C "$build" --print-errorlogs --suite unit
