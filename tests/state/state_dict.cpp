@@ -115,14 +115,20 @@ TEST_CASE("keys are sorted as texts, however they begin") {
         const std::string file = torch_file(pkl::dict(entries), one_storage);
         const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("").value();
         const ckpt::detail::state_dict_data& d = *ckpt::detail::state_dict_access::data(weights);
-        REQUIRE(d.by_key.size() == count);
-        for (std::size_t i = 1; i < count; ++i) CHECK(d.entries[d.by_key[i - 1]].key < d.entries[d.by_key[i]].key);
+        const auto sorted = d.by_key();
+        REQUIRE(sorted.size() == count);
+        for (std::size_t i = 1; i < count; ++i) CHECK(d.entries[sorted[i - 1]].key < d.entries[sorted[i]].key);
         for (std::size_t i = 0; i < all.size(); ++i) CHECK(weights.contains(all[i]) == (i < count));
     }
 }
 
 TEST_CASE("two entries of one key are key_duplicate, which names both paths") {
     using namespace pkl;
+    const std::pair<std::string, std::string> number{"K\x01", t()}, text{str("1"), t()};
+    for (const std::string& both : {dict({number, text}), dict({text, number})}) {
+        const auto checkpoint = ckpt::open_bytes(bytes_of(torch_file(both, one_storage))).value();
+        CHECK(checkpoint.state_dict("").error().code == errc::key_duplicate);
+    }
     const std::string file =
         torch_file(dict({{str("x"), t()}, {str("a"), dict({{str("b/c"), t()}})}, {str("a.b/c"), t()}}), one_storage);
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();

@@ -113,7 +113,6 @@ CKPT_DETAIL_DEF result<loaded> load(const state_dict& weights, const load_option
         if (t.nbytes != 0) data->storage_offset = storages->offset(t) * 8 / bits(t.type);
         out->entries.push_back({{key, t.key.size()}, data});
     }
-    out->sort_keys();
     upload_report report = (*memory)->report;
     return loaded{detail::state_dict_access::make(std::move(out)), std::move(report)};
 }

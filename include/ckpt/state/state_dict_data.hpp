@@ -48,7 +48,6 @@ struct state_dict_data final : counted {
     const storage_source* source{nullptr};
     arena memory{}; // keys that were joined
     plain_list<entry> entries{};
-    std::vector<std::uint32_t> by_key{}; // numbers of entries, sorted by key
     plain_list<other> others{};
     std::size_t refused{0};
     std::string path{};        // where the dictionary stands in the file
@@ -68,8 +67,18 @@ struct state_dict_data final : counted {
         if (failure.path.empty()) failure.path = where(key);
         if (failure.file.empty()) failure.file = opened;
     }
-    void sort_keys();
+    /// Numbers of the entries, sorted by key. They are sorted when they are first asked for, by any thread.
+    [[nodiscard]] std::span<const std::uint32_t> by_key() const;
     [[nodiscard]] const entry* find(std::string_view key) const noexcept;
+
+    state_dict_data() = default;
+    state_dict_data(const state_dict_data&) = delete;
+    ~state_dict_data() override { delete order_; }
+
+  private:
+    [[nodiscard]] plain_list<std::uint32_t> sorted_keys() const;
+
+    mutable const plain_list<std::uint32_t>* order_{nullptr}; // only ever touched by atomic operations
 };
 
 /// The elements of a path joined by dots, in memory that lives as long as the arena: those before the last, and the

@@ -46,7 +46,6 @@ CKPT_DETAIL_DEF void assembler::add(std::string_view name, std::uint32_t index, 
 }
 
 CKPT_DETAIL_DEF state_dict assembler::finish() {
-    out_->sort_keys();
     out_->storages = storages_;
     out_->source = storages_.get();
     return state_dict_access::make(std::move(out_));

@@ -33,9 +33,10 @@ CKPT_DETAIL_DEF std::size_t target_list::count_elements() {
     const auto& d = *weights_;
     const std::uint64_t most = (std::min)(std::uint64_t{d.entries.size()}, elements_left_);
     std::uint64_t size = 0;
-    auto at = std::lower_bound(d.by_key.begin(), d.by_key.end(), std::string_view{prefix},
+    const auto sorted = d.by_key();
+    auto at = std::lower_bound(sorted.begin(), sorted.end(), std::string_view{prefix},
                                [&d](std::uint32_t i, std::string_view k) { return d.entries[i].key < k; });
-    for (; at != d.by_key.end() && d.entries[*at].key.starts_with(prefix); ++at) {
+    for (; at != sorted.end() && d.entries[*at].key.starts_with(prefix); ++at) {
         std::string_view digits = d.entries[*at].key.substr(prefix.size());
         digits = digits.substr(0, digits.find('.'));
         if (digits.empty() || digits.size() > 10 || (digits.size() > 1 && digits[0] == '0')) continue;

@@ -34,8 +34,9 @@ namespace detail {
 
 /// The sums of the tensors of a state_dict, in its order. They are read in the order of their storages.
 inline result<std::vector<std::uint32_t>> sums_of(const state_dict_data& data, progress_meter& meter) {
-    const auto at = [&](std::uint32_t i) { return data.entries[data.by_key[i]]; };
-    const std::vector<std::uint32_t> order = sorted_indices(data.by_key.size(), [&](std::uint32_t x, std::uint32_t y) {
+    const auto by_key = data.by_key();
+    const auto at = [&](std::uint32_t i) { return data.entries[by_key[i]]; };
+    const std::vector<std::uint32_t> order = sorted_indices(by_key.size(), [&](std::uint32_t x, std::uint32_t y) {
         const tensor_data &a = *at(x).data, &b = *at(y).data;
         if (a.storage != b.storage) return a.storage < b.storage;
         return a.storage_offset != b.storage_offset ? a.storage_offset < b.storage_offset : x < y;
@@ -52,7 +53,7 @@ inline result<std::vector<std::uint32_t>> sums_of(const state_dict_data& data, p
         auto crc = digest_tensor(at(i).data, data.source, &readers);
         if (meter.is_stopped() || !meter.finish()) return meter.stopped();
         if (crc) {
-            out[data.by_key[i]] = *crc;
+            out[by_key[i]] = *crc;
             continue;
         }
         failed = i;
@@ -76,8 +77,8 @@ CKPT_DETAIL_DEF std::string checkpoint_digest(const state_dict& weights, std::sp
     detail::sha256 sum;
     std::string line;
     const detail::state_dict_data& data = *detail::state_dict_access::data(weights);
-    for (std::size_t n = 0; n < data.by_key.size(); ++n) {
-        const detail::state_dict_entry& entry = data.entries[data.by_key[n]];
+    for (const std::uint32_t number : data.by_key()) {
+        const detail::state_dict_entry& entry = data.entries[number];
         const std::string_view key = entry.key;
         const tensor tensor = detail::tensor_access::make(entry.data, data.source);
         line.clear();
@@ -91,7 +92,7 @@ CKPT_DETAIL_DEF std::string checkpoint_digest(const state_dict& weights, std::sp
         for (std::size_t i = 0; i < tensor.rank(); ++i)
             (line += i > 0 ? ", " : "") += detail::decimal(tensor.shape()[i]);
         line += "]\t";
-        detail::append_hex(line, sums[data.by_key[n]]);
+        detail::append_hex(line, sums[number]);
         line += '\n';
         sum.add(line);
     }

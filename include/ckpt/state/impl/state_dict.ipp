@@ -62,7 +62,6 @@ CKPT_DETAIL_RARE state_dict state_dict::owned(const workers& lent) const {
     out->source = out->storages.get();
     out->entries = data_->entries;
     for (std::size_t i = 0; i < tensors.size(); ++i) out->entries[i].data = tensors[i];
-    out->by_key = data_->by_key;
     out->others = data_->others;
     out->refused = data_->refused;
     out->path = data_->path;

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -25,14 +26,14 @@ inline std::uint64_t word_of(std::string_view key, std::size_t at) noexcept {
     return word;
 }
 
-CKPT_DETAIL_RARE void state_dict_data::sort_keys() {
+CKPT_DETAIL_RARE plain_list<std::uint32_t> state_dict_data::sorted_keys() const {
     struct item {
         std::uint64_t word; // of the key, behind what all keys begin with
         std::uint32_t index;
     };
     const std::size_t count = entries.size();
-    by_key.resize(count);
-    if (count == 0) return;
+    plain_list<std::uint32_t> out;
+    if (count == 0) return out;
     const std::string_view first = entries[0].key;
     std::size_t common = first.size();
     for (const entry& e : entries) {
@@ -58,13 +59,37 @@ CKPT_DETAIL_RARE void state_dict_data::sort_keys() {
         }
         std::swap(items, merged);
     }
-    for (std::size_t i = 0; i < count; ++i) by_key[i] = items[i].index;
+    out.reserve(count);
+    for (const item& i : items) out.push_back(i.index);
+    return out;
+}
+
+CKPT_DETAIL_DEF std::span<const std::uint32_t> state_dict_data::by_key() const {
+    const plain_list<std::uint32_t>* known = __atomic_load_n(&order_, __ATOMIC_ACQUIRE);
+    if (known == nullptr) {
+        const auto* const sorted = new plain_list<std::uint32_t>(sorted_keys());
+        // Of several threads that sort at the same time the first one's is kept.
+        if (__atomic_compare_exchange_n(&order_, &known, sorted, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            known = sorted;
+        else delete sorted;
+    }
+    return {known->data(), known->size()};
 }
 
 CKPT_DETAIL_DEF const state_dict_data::entry* state_dict_data::find(std::string_view key) const noexcept {
-    const auto at = std::lower_bound(by_key.begin(), by_key.end(), key,
-                                     [this](std::uint32_t i, std::string_view k) { return entries[i].key < k; });
-    return at != by_key.end() && entries[*at].key == key ? &entries[*at] : nullptr;
+#if CKPT_EXCEPTIONS
+    try {
+#endif
+        const auto sorted = by_key();
+        const auto at = std::lower_bound(sorted.begin(), sorted.end(), key,
+                                         [this](std::uint32_t i, std::string_view k) { return entries[i].key < k; });
+        return at != sorted.end() && entries[*at].key == key ? &entries[*at] : nullptr;
+#if CKPT_EXCEPTIONS
+    } catch (const std::bad_alloc&) { // no memory to sort
+        const auto at = std::find_if(entries.begin(), entries.end(), [key](const entry& e) { return e.key == key; });
+        return at != entries.end() ? at : nullptr;
+    }
+#endif
 }
 
 CKPT_DETAIL_DEF std::string_view joined_key(std::span<const path_element> before, std::string_view last,
@@ -116,6 +141,7 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
     out->path = std::move(path);
     out->root = root;
     auto& d = *out;
+    bool joined = false; // keys that are those of one dictionary differ
     walk_budget budget{root, most.entries};
     const auto add = [&d](std::string_view key, const value& tensor) {
         const tensor_data* data = tensor_access::data(*tensor.as_tensor());
@@ -127,11 +153,16 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
         [&](const std::vector<path_element>& elements, const value& v) {
             const std::string_view key =
                 elements.empty() ? joined_key({}, lone_key(d.path), d.memory) : joined_key(elements, d.memory);
-            if (v.kind() == kind::tensor || v.kind() == kind::array) add(key, v);
-            else d.others.push_back({key, v});
+            if (v.kind() == kind::tensor || v.kind() == kind::array) {
+                add(key, v);
+                joined = true;
+            } else {
+                d.others.push_back({key, v});
+            }
         },
         [&](const std::vector<path_element>& elements, std::string_view key, const value& tensor) {
             // A key that needs no joining lives as long as the file.
+            joined = joined || !elements.empty();
             add(elements.empty() ? key : joined_key(elements, key, d.memory), tensor);
         });
     if (!walked) {
@@ -139,11 +170,11 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
         e.path = d.path;
         return e;
     }
-    d.sort_keys();
-    for (std::size_t i = 1; i < d.by_key.size(); ++i) {
-        const std::string_view key = d.entries[d.by_key[i]].key;
-        if (d.entries[d.by_key[i - 1]].key != key) continue;
-        return duplicate_key(d, key, most);
+    if (!joined) return state_dict_access::make(std::move(out));
+    const auto sorted = d.by_key();
+    for (std::size_t i = 1; i < sorted.size(); ++i) {
+        const std::string_view key = d.entries[sorted[i]].key;
+        if (d.entries[sorted[i - 1]].key == key) return duplicate_key(d, key, most);
     }
     return state_dict_access::make(std::move(out));
 }

@@ -127,10 +127,11 @@ class norm_folder {
     /// The number of keys that begin so, counted to three.
     [[nodiscard]] std::size_t count(std::string_view prefix) const {
         const auto key = [&](std::uint32_t i) { return data_.entries[i].key; };
-        auto at = std::lower_bound(data_.by_key.begin(), data_.by_key.end(), prefix,
+        const auto sorted = data_.by_key();
+        auto at = std::lower_bound(sorted.begin(), sorted.end(), prefix,
                                    [&](std::uint32_t i, std::string_view p) { return key(i) < p; });
         std::size_t n = 0;
-        for (; n < 3 && at != data_.by_key.end() && key(*at).starts_with(prefix); ++at) ++n;
+        for (; n < 3 && at != sorted.end() && key(*at).starts_with(prefix); ++at) ++n;
         return n;
     }
     /// Makes a pair of an entry that is its g; lists halves that cannot be one.
