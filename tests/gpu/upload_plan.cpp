@@ -214,6 +214,19 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("plan: a slot has room for what is moved in it for one target behind that of another") {
+    const std::size_t sizes[]{100, 4'000, 100'000, 100}; // keys say where they begin in the data
+    const opened file{safetensors_of(sizes, 8)};
+    const auto without = [&](const char* rule) {
+        return ckpt::remap(file.weights, ckpt::key_map::parse(rule).value()).value();
+    };
+    const ckpt::upload_target both[]{{0, without("drop t4100\ndrop t104100")}, {1, without("drop t0\ndrop t4100")}};
+    const auto plan = plan_upload(both).value();
+    CHECK(plan.pieces() == 2);
+    const carried_out done{plan};
+    for (const std::uint32_t t : {0u, 1u}) done.check(plan, both[t].weights, t);
+}
+
 TEST_CASE("plan: large tensors have the place in their page that they have in the file, where that is aligned") {
     const std::size_t sizes[]{256, 3u << 20, 512, (1u << 20) - 1};
     for (const std::size_t odd : {0u, 8u}) {

@@ -95,6 +95,7 @@ CKPT_DETAIL_DEF void plan_copies::add_copies(std::uint32_t target, const upload_
         if (piece.apart) {
             plan_.moves.push_back({next.from, moved_end_, next.bytes});
             plan_.copies.back().from = std::exchange(moved_end_, moved_end_ + next.bytes);
+            plan_.slot_bytes = (std::max)(plan_.slot_bytes, align_up(moved_end_, file::direct_alignment));
         }
         small_before = is_small;
     }
