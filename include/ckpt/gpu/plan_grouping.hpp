@@ -22,8 +22,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// Bytes of one target that lie together on the device as they do in the file.
 struct byte_group {
     std::uint32_t target{};
-    std::uint32_t phase{};
     std::uint32_t file{};
+    std::uint32_t phase{};
     std::uint64_t begin{};
     std::uint64_t end{};
     std::uint64_t to{}; ///< in the target's memory

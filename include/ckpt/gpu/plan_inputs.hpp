@@ -55,23 +55,27 @@ struct host_tensor {
 
 /// What is read together: bytes of a file that are wanted in one phase.
 struct read_place {
-    std::uint32_t phase{};
     std::uint32_t file{};
-    [[nodiscard]] friend bool operator==(const read_place&, const read_place&) noexcept = default;
+    std::uint32_t phase{};
+    /// By which runs are sorted: one number, because planning compares it more often than anything.
+    [[nodiscard]] std::uint64_t rank() const noexcept { return std::uint64_t{phase} << 32 | file; }
+    [[nodiscard]] friend bool operator==(const read_place& a, const read_place& b) noexcept {
+        return a.rank() == b.rank();
+    }
     [[nodiscard]] friend bool operator<(const read_place& a, const read_place& b) noexcept {
-        return a.phase != b.phase ? a.phase < b.phase : a.file < b.file;
+        return a.rank() < b.rank();
     }
 };
-template <class T> [[nodiscard]] read_place place_of(const T& bytes) noexcept { return {bytes.phase, bytes.file}; }
+template <class T> [[nodiscard]] read_place place_of(const T& bytes) noexcept { return {bytes.file, bytes.phase}; }
 
 /// A storage that a tensor is made from, for its checksum.
 struct used_storage {
     std::uint32_t tensor{};
-    std::uint32_t phase{};
+    std::uint32_t crc32{};
     std::uint32_t file{};
+    std::uint32_t phase{};
     std::uint64_t begin{};
     std::uint64_t end{};
-    std::uint32_t crc32{};
     std::string_view key{};
     [[nodiscard]] friend bool operator==(const used_storage& a, const used_storage& b) noexcept {
         return a.file == b.file && a.begin == b.begin && a.end == b.end;

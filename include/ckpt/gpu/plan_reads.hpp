@@ -31,7 +31,7 @@ class plan_reads {
   private:
     struct planned_run {
         read_place of{};
-        std::size_t end{}; ///< of its stored bytes, in `order_`
+        std::size_t first{}; ///< of its stored bytes, in `order_`
     };
 
     /// All bytes that any target needs. Runs of one file and phase end at least `bridged_gap` before the next one.
@@ -43,6 +43,8 @@ class plan_reads {
     void note_pieces(std::uint32_t run, std::uint32_t first);
     /// The storages that lie in one run as a whole, and have a checksum.
     void find_checksums();
+    /// Sorts storages by phases, without those that have tensors of several ones.
+    void keep_whole(std::vector<used_storage>& used);
 
     const upload_plan_options& options_;
     const plan_inputs& inputs_;
@@ -50,7 +52,6 @@ class plan_reads {
     plan_copies copies_;
     upload_plan_data& plan_;
     std::vector<const stored_bytes*> order_{}; // phase by phase, in the order of the files
-    std::size_t next_{0};                      // of them, of the run in hand
     std::vector<planned_run> runs_{};          // of each of the plan's
 };
 

@@ -52,7 +52,7 @@ CKPT_DETAIL_DEF std::size_t plan_grouping::gather_group(std::size_t first, byte_
 CKPT_DETAIL_DEF std::size_t plan_grouping::gather_overlapping(std::size_t first, byte_group& group) const {
     const std::vector<stored_bytes>& stored = inputs_.stored();
     const stored_bytes& head = stored[first];
-    group = {.target = head.target, .phase = head.phase, .file = head.file, .begin = head.begin, .end = head.end};
+    group = {.target = head.target, .file = head.file, .phase = head.phase, .begin = head.begin, .end = head.end};
     std::size_t end = first + 1;
     for (; end < inputs_.unconverted(); ++end) {
         const stored_bytes& s = stored[end];

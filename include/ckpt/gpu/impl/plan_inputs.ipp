@@ -114,7 +114,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
                          .type = wanted_type(key, data),
                          .target = target,
                          .rank = data.rank,
-                         .phase = phase_of(key),
+                         .phase = order_.empty() ? 0 : phase_of(key),
                          .shape = copy(data.sizes()),
                          .strides = copy(data.steps()),
                          .numel = data.numel};
@@ -181,7 +181,7 @@ CKPT_DETAIL_DEF result<bool> plan_inputs::find_storage(const tensor_data& data, 
         out.file = file_number(*place->from, from.file(data.storage));
         out.storage = place->from->base() + place->offset;
         storages_.push_back(
-            {out.tensor, out.phase, out.file, out.storage, out.storage + nbytes, place->crc32, from.key(data.storage)});
+            {out.tensor, place->crc32, out.file, out.phase, out.storage, out.storage + nbytes, from.key(data.storage)});
         return true;
     }
     const auto bytes = from.bytes(data.storage);
@@ -189,7 +189,7 @@ CKPT_DETAIL_DEF result<bool> plan_inputs::find_storage(const tensor_data& data, 
     out.storage = reinterpret_cast<std::uintptr_t>(bytes->data());
     if (place->from != nullptr)
         storages_.push_back(
-            {out.tensor, out.phase, 0, out.storage, out.storage + nbytes, place->crc32, from.key(data.storage)});
+            {out.tensor, place->crc32, 0, out.phase, out.storage, out.storage + nbytes, from.key(data.storage)});
     else ++plan_.unchecked;
     return true;
 }

@@ -30,16 +30,17 @@ CKPT_DETAIL_DEF void plan_reads::find_runs() {
     });
     for (std::size_t i = 0; i < order_.size(); ++i) {
         const stored_bytes& s = *order_[i];
-        // Between buffers in memory there may be nothing that can be read.
-        if (!runs_.empty() && runs_.back().of == place_of(s) &&
-            s.begin <= plan_.runs.back().end + (s.file != 0 ? bridged_gap : 0)) {
-            plan_.runs.back().end = (std::max)(plan_.runs.back().end, s.end);
-        } else {
-            const planned_file& of = inputs_.files()[s.file];
-            plan_.runs.push_back({of.from, of.in, s.begin, s.end, of.name});
-            runs_.push_back({place_of(s)});
+        if (!runs_.empty()) {
+            byte_run& last = plan_.runs.back();
+            // Between buffers in memory there may be nothing that can be read.
+            if (runs_.back().of == place_of(s) && s.begin <= last.end + (s.file != 0 ? bridged_gap : 0)) {
+                last.end = (std::max)(last.end, s.end);
+                continue;
+            }
         }
-        runs_.back().end = i + 1;
+        const planned_file& of = inputs_.files()[s.file];
+        plan_.runs.push_back({of.from, of.in, s.begin, s.end, of.name});
+        runs_.push_back({place_of(s), i});
     }
 }
 
@@ -66,11 +67,14 @@ CKPT_DETAIL_DEF void plan_reads::cut_pieces(std::uint32_t run) {
 CKPT_DETAIL_DEF void plan_reads::note_pieces(std::uint32_t run, std::uint32_t first) {
     const auto end_of = [](const upload_piece& p) { return p.begin + p.bytes; };
     auto from = plan_.pieces.begin() + first; // the piece in which the tensor in hand begins
-    for (; next_ < runs_[run].end; ++next_) {
-        const stored_bytes& s = *order_[next_];
+    const std::size_t end = run + std::size_t{1} < runs_.size() ? runs_[run + std::size_t{1}].first : order_.size();
+    for (std::size_t i = runs_[run].first; i < end; ++i) {
+        const stored_bytes& s = *order_[i];
         while (end_of(*from) <= s.begin) ++from;
-        const auto last =
-            std::partition_point(from, plan_.pieces.end(), [&](const upload_piece& p) { return end_of(p) < s.end; });
+        auto last = from;
+        if (end_of(*last) < s.end)
+            last = std::partition_point(last, plan_.pieces.end(),
+                                        [&](const upload_piece& p) { return end_of(p) < s.end; });
         plan_.tensors[s.tensor].pieces = static_cast<std::uint32_t>(last - plan_.pieces.begin()) + 1;
     }
 }
@@ -81,19 +85,8 @@ CKPT_DETAIL_DEF void plan_reads::find_checksums() {
         if (a.file != b.file) return a.file < b.file;
         return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
     });
-    std::size_t kept = 0;
-    for (std::size_t i = 0, end = 0; i < used.size(); i = end) {
-        bool split = false; // it is read in several phases
-        for (end = i; end < used.size() && used[end] == used[i]; ++end)
-            split = split || used[end].phase != used[i].phase;
-        if (split) ++plan_.unchecked;
-        else used[kept++] = used[i];
-    }
-    used.resize(kept);
-    sort_unsorted(used, [](const used_storage& a, const used_storage& b) {
-        if (place_of(a) != place_of(b)) return place_of(a) < place_of(b);
-        return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-    });
+    if (plan_.phases > 1) keep_whole(used);
+    used.erase(std::unique(used.begin(), used.end()), used.end());
     std::uint32_t r = 0;
     for (const used_storage& s : used) {
         while (r < runs_.size() &&
@@ -103,6 +96,23 @@ CKPT_DETAIL_DEF void plan_reads::find_checksums() {
         if (whole && s.crc32 != 0) plan_.checksums.push_back({r, s.begin, s.end, s.crc32, s.key});
         else ++plan_.unchecked;
     }
+}
+
+CKPT_DETAIL_DEF void plan_reads::keep_whole(std::vector<used_storage>& used) {
+    auto kept = used.begin();
+    for (auto at = used.begin(); at != used.end();) {
+        const used_storage first = *at;
+        const auto end = std::find_if(at, used.end(), [&](const used_storage& s) { return !(s == first); });
+        const bool whole = std::all_of(at, end, [&](const used_storage& s) { return s.phase == first.phase; });
+        if (whole) *kept++ = first;
+        else ++plan_.unchecked;
+        at = end;
+    }
+    used.erase(kept, used.end());
+    sort_unsorted(used, [](const used_storage& a, const used_storage& b) {
+        if (place_of(a) != place_of(b)) return place_of(a) < place_of(b);
+        return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+    });
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
