@@ -54,8 +54,10 @@ struct subject {
             targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
         widening_kernel::give_kernel_a_body();
     }
-    [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image) const {
-        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
+    [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image,
+                                         const std::vector<ckpt::pattern>& order = {}) const {
+        return ckpt::plan_upload(targets, {.order = order,
+                                           .casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
                                            .layout = layout,
                                            .piece_bytes = 4'096,
                                            .kernels = &widening_kernel::widening})
@@ -550,15 +552,16 @@ template <class Engine> fault probe() {
             return f;
     }
 
-    // As they arrive.
+    // As they arrive; the first of them with the first piece.
+    const auto in_order = s.plan(ckpt::upload_layout::file_image, {"a.bias", "mask"});
     for (const mode m : {mode::eager, mode::lazy, mode::random})
         for (const unsigned readers : {0u, 2u}) {
             auto arriving = how;
             arriving.readers = readers;
             cuda_double::reset({.how = m, .seed = readers + 1});
-            if (auto f = arrives_wrongly<Engine>(s, plan, arriving); !f.empty()) return f;
+            if (auto f = arrives_wrongly<Engine>(s, in_order, arriving); !f.empty()) return f;
             cuda_double::reset({.how = m, .seed = readers + 1});
-            if (auto f = stops_wrongly<Engine>(plan, arriving); !f.empty()) return f;
+            if (auto f = stops_wrongly<Engine>(in_order, arriving); !f.empty()) return f;
         }
     cuda_double::reset({.how = mode::lazy});
     if (auto f = arrives_with_a_context<Engine>(s.weights, how); !f.empty()) return f;
@@ -574,7 +577,7 @@ template <class Engine> fault probe() {
             bool failed = false;
             for (const auto& t : (*started)->plan().tensors) failed = !(*started)->await(t, nullptr) || failed;
             const auto memory = (*started)->get();
-            failed = failed || !memory || !(*memory)->wait();
+            if (!memory || !(*memory)->wait()) failed = true;
             if (memory && !(*memory)->failure() && !is_right(**memory, s.targets))
                 return "wrong values after a failure";
             bool was_order = false; // of one of the tensors' streams, which nobody else would miss
