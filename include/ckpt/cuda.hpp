@@ -39,6 +39,9 @@ struct upload_options {
     cudaStream_t stream{};
     int device{-1};                ///< -1: the current one. Plans for several devices say it themselves
     std::vector<pattern> select{}; ///< keys that are uploaded; empty: all
+    /// In which order tensors arrive: a group for each pattern, of the tensors whose keys it matches and none before it
+    /// does; then all others. Empty: the order of the files.
+    std::vector<pattern> order{};
     std::vector<upload_cast> casts{};
     upload_layout layout{upload_layout::file_image};
     const device_kernels* kernels{}; ///< `ckpt::cuda::kernels()`: conversions on the device; null: on the host
@@ -75,6 +78,7 @@ struct device_tensor {
 };
 
 class device_tensors;
+class pending_upload; // of <ckpt/cuda_async.hpp>
 [[nodiscard]] result<device_tensors> upload(const upload_plan& plan, const upload_options& options = {});
 
 /// Owns what was uploaded. Moves, does not copy; the destructor waits for what is still copying.
@@ -100,21 +104,23 @@ class device_tensors {
     [[nodiscard]] result<device_tensor> at(std::string_view key, std::size_t target = 0) const& {
         auto found = find(key, target);
         if (!found) return std::move(found).failure();
-        const detail::placed_tensor& t = **found;
-        device_tensor out{t.nbytes != 0 ? memory_->address(t) : nullptr,
-                          t.type,
-                          {t.shape, t.rank},
-                          {t.strides, t.rank},
-                          memory_->at(t.target).device,
-                          detail::bytes_of(t.type, t.numel)};
-        if (t.quantised != nullptr) {
-            out.scale = t.quantised->scale;
-            out.zero_point = t.quantised->zero_point;
-        }
-        return out;
+        return describe(**found);
     }
     result<device_tensor> at(std::string_view, // the memory goes with it: name the upload first
                              std::size_t = 0) const&& = delete;
+
+    /// The tensor of a key for another stream than `upload_options::stream`: what is put on `stream`, of the tensor's
+    /// device, runs behind the copies and conversions of the tensor. The host does not wait. Fails as `at` does, and
+    /// with the device's errors.
+    [[nodiscard]] result<device_tensor> await(std::string_view key, cudaStream_t stream,
+                                              std::size_t target = 0) const& {
+        auto found = find(key, target);
+        if (!found) return std::move(found).failure();
+        if (auto ordered = memory_->follow(stream, (*found)->target); !ordered) return std::move(ordered).failure();
+        return describe(**found);
+    }
+    result<device_tensor> await(std::string_view, cudaStream_t, // the memory goes with it: name the upload first
+                                std::size_t = 0) const&& = delete;
 
     /// All memory of a target: the caller's, or the upload's own, which goes with it. Null where nothing was needed.
     [[nodiscard]] device_place memory(std::size_t target = 0) const& noexcept {
@@ -160,12 +166,26 @@ class device_tensors {
 
   private:
     friend result<device_tensors> upload(const upload_plan& plan, const upload_options& options);
+    friend class pending_upload;
     explicit device_tensors(detail::shared<detail::device_memory<detail::cuda_api>> memory) noexcept
         : memory_{std::move(memory)} {}
     [[nodiscard]] const detail::upload_plan_data& plan() const noexcept { return memory_->plan(); }
     [[nodiscard]] result<const detail::placed_tensor*> find(std::string_view key, std::size_t target) const {
         if (memory_->failure()) return *memory_->failure();
         return detail::find_placed(plan(), key, target);
+    }
+    [[nodiscard]] device_tensor describe(const detail::placed_tensor& t) const noexcept {
+        device_tensor out{t.nbytes != 0 ? memory_->address(t) : nullptr,
+                          t.type,
+                          {t.shape, t.rank},
+                          {t.strides, t.rank},
+                          memory_->at(t.target).device,
+                          detail::bytes_of(t.type, t.numel)};
+        if (t.quantised != nullptr) {
+            out.scale = t.quantised->scale;
+            out.zero_point = t.quantised->zero_point;
+        }
+        return out;
     }
     template <class T> [[nodiscard]] result<T*> typed(std::string_view key, std::size_t target) const {
         static_assert(element<T>, "ckpt: this is no element type of a tensor (dtype_of does not know it)");
@@ -179,53 +199,78 @@ class device_tensors {
     detail::shared<detail::device_memory<detail::cuda_api>> memory_;
 };
 
-/// Carries out a plan, which may be for several devices. Returns when the files are read: copies may go on,
-/// `options.stream` waits for them, and so does `wait()`. The device that was current stays so. `select`, `casts`,
-/// `layout`, `kernels`, `piece_bytes` and `device` are the plan's. Fails with `device_memory`, `device_lost`,
-/// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `cancelled`.
-[[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options) {
-    detail::engine_options how;
-    const detail::upload_effort effort =
-        detail::choose_effort(*detail::upload_plan_access::data(plan), {options.source, options.readers, options.slots},
-                              detail::usable_cores());
-    how.source = effort.source;
-    how.readers = effort.readers;
-    how.slots = effort.slots;
-    how.verify = options.verify;
-    how.progress = options.progress;
-    how.past_host = options.past_host;
-    how.places = options.places;
-    const detail::cuda_api api{options.stream_ordered};
-    std::vector<cudaStream_t> streams(options.streams.begin(), options.streams.end());
-    bool fits = streams.empty() || streams.size() == plan.targets();
-    for (std::size_t t = 0; streams.empty() && t < plan.targets(); ++t)
+} // namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail::inline CKPT_DETAIL_CUDA_ABI {
+
+/// An upload as the engine takes it. Borrows from the options.
+struct cuda_call {
+    cuda_api api{};
+    engine_options how{};
+    std::vector<cudaStream_t> streams{}; ///< one for each target
+};
+
+/// Fails where the streams of the options do not fit the targets of the plan.
+[[nodiscard]] inline result<cuda_call> make_call(const upload_plan& plan, const cuda::upload_options& options) {
+    cuda_call out{.api = {options.stream_ordered}, .streams = {options.streams.begin(), options.streams.end()}};
+    const upload_effort effort = choose_effort(*upload_plan_access::data(plan),
+                                               {options.source, options.readers, options.slots}, usable_cores());
+    out.how.source = effort.source;
+    out.how.readers = effort.readers;
+    out.how.slots = effort.slots;
+    out.how.verify = options.verify;
+    out.how.progress = options.progress;
+    out.how.past_host = options.past_host;
+    out.how.places = options.places;
+    bool fits = out.streams.empty() || out.streams.size() == plan.targets();
+    for (std::size_t t = 0; out.streams.empty() && t < plan.targets(); ++t)
         fits = fits && (options.stream == nullptr || plan.device(t) == plan.device(0));
     if (!fits) {
-        error e = api.failure(device_call::order, cudaErrorInvalidResourceHandle);
-        e.detail += detail::str_cat("; ", streams.size(), " of `streams` for ", plan.targets(), " targets");
+        error e = out.api.failure(device_call::order, cudaErrorInvalidResourceHandle);
+        e.detail += str_cat("; ", out.streams.size(), " of `streams` for ", plan.targets(), " targets");
         e.hint = "a stream is for targets of its own device: `streams` has one for each target";
         return e;
     }
-    if (streams.empty()) streams.assign(plan.targets(), options.stream);
-    auto memory = detail::upload_beside(api, plan, how, std::span<const cudaStream_t>{streams});
+    if (out.streams.empty()) out.streams.assign(plan.targets(), options.stream);
+    return out;
+}
+
+/// The plan for one device that the options say.
+[[nodiscard]] inline result<upload_plan> plan_call(const state_dict& weights, const cuda::upload_options& options) {
+    int device = options.device;
+    if (device < 0)
+        if (const int code = cudaGetDevice(&device); code != 0)
+            return cuda_api{}.failure(device_call::current_device, code);
+    return plan_upload(weights,
+                       {.select = options.select,
+                        .order = options.order,
+                        .casts = options.casts,
+                        .layout = options.layout,
+                        .piece_bytes = options.piece_bytes,
+                        .kernels = options.kernels},
+                       device);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail::inline CKPT_DETAIL_CUDA_ABI
+
+namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI {
+
+/// Carries out a plan, which may be for several devices. Returns when the files are read: copies may go on,
+/// `options.stream` waits for them, and so does `wait()`. The device that was current stays so. `select`, `order`,
+/// `casts`, `layout`, `kernels`, `piece_bytes` and `device` are the plan's. Fails with `device_memory`, `device_lost`,
+/// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `cancelled`.
+[[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options) {
+    const auto call = detail::make_call(plan, options);
+    if (!call) return call.error();
+    auto memory = detail::upload_beside(call->api, plan, call->how, std::span<const cudaStream_t>{call->streams});
     if (!memory) return std::move(memory).failure();
     return device_tensors{*std::move(memory)};
 }
 
 /// Uploads a state_dict to one device.
 [[nodiscard]] inline result<device_tensors> upload(const state_dict& weights, const upload_options& options = {}) {
-    int device = options.device;
-    if (device < 0)
-        if (const int code = cudaGetDevice(&device); code != 0)
-            return detail::cuda_api{}.failure(device_call::current_device, code);
-    auto plan = plan_upload(weights,
-                            {.select = options.select,
-                             .casts = options.casts,
-                             .layout = options.layout,
-                             .piece_bytes = options.piece_bytes,
-                             .kernels = options.kernels},
-                            device);
-    if (!plan) return std::move(plan).failure();
+    const auto plan = detail::plan_call(weights, options);
+    if (!plan) return plan.error();
     return upload(*plan, options);
 }
 

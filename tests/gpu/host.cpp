@@ -88,6 +88,38 @@ TEST_CASE("host: every tensor of every file of tests/data, in each layout, read 
     CHECK(tensors > 5'000);
 }
 
+TEST_CASE("host: in the order of the caller: the same tensors; records that are read in one go are verified") {
+    const auto views = [](const char* key, std::int64_t offset) {
+        return pkl::tensor(pkl::storage("FloatStorage", key, 2'000), offset, {1'000}, {1});
+    };
+    const std::string bytes =
+        torch_file(pkl::ordered({{pkl::str("a.0"), views("0", 0)},
+                                 {pkl::str("b.0"), views("0", 1'000)},
+                                 {pkl::str("a.1"), views("1", 0)},
+                                 {pkl::str("a.2"), views("1", 1'000)},
+                                 {pkl::str("c"), pkl::floats("2", 50'000)}}),
+                   {{"0", some_floats(2'000, 1)}, {"1", some_floats(2'000, 2)}, {"2", some_floats(50'000, 3)}});
+    std::string damaged = bytes;
+    damaged[damaged.find(some_floats(50'000, 3)) + 7] ^= 1;
+    const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+    const auto weights = file.state_dict().value();
+    for (const unsigned readers : {0u, 2u})
+        for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
+            ckpt::host::load_options options{
+                .plan = {.layout = layout, .piece_bytes = 4'096}, .readers = readers, .verify = true};
+            CHECK(ckpt::host::load(weights, options).value().report.verified == 3);
+            options.plan.order = {"c", "b.*"};
+            const auto loaded = ckpt::host::load(weights, options).value();
+            for (const auto [key, tensor] : weights) CHECK(compare(loaded.weights, key, tensor) == 1);
+            CHECK(loaded.report.verified == 2);
+            CHECK(loaded.report.unverified == 1); // "0", of which each half is read by itself
+            const auto bad = ckpt::open_bytes(bytes_of(damaged)).value().state_dict().value();
+            CHECK(ckpt::host::load(bad, options).error().code == errc::checksum_mismatch);
+            options.plan.order = {"d"};
+            CHECK(ckpt::host::load(weights, options).error().code == errc::key_missing);
+        }
+}
+
 TEST_CASE("host: compressed storages are inflated once by each thread, in pieces, and checked") {
     constexpr std::int64_t n = 100'000;
     std::vector<float> numbers(n);

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """mutants.py INCLUDE OUTPUT: writes a program that holds the upload engine once as it is and once for each seeded bug.
 
-Each mutant is one edit of gpu/staging.hpp, its definitions, gpu/device_memory.hpp or gpu/engine.hpp, in a namespace of
-its own; the probe (mutants_probe.hpp) must find every one and must not find the engine itself guilty. Edits are told in
-tokens, so that how the headers are laid out does not matter. An edit whose place is not there exactly once is an error:
-a list that has gone stale proves nothing.
+Each mutant is one edit of a header of PARTS, in a namespace of its own; the probe (mutants_probe.hpp) must find every
+one and must not find the engine itself guilty. Edits are told in tokens, so that how the headers are laid out does not
+matter. An edit whose place is not there exactly once is an error: a list that has gone stale proves nothing.
 """
 import pathlib
 import re
@@ -50,7 +49,7 @@ MUTANTS = {
     ),
     "a_null_stream_is_that_of_another_device": (
         "        if (const int code = api.order(target.caller, target.done); code != 0)",
-        "        (void)scope.use(memory->targets().front().device);\n"
+        "        (void)scope.use(memory.targets().front().device);\n"
         "        if (const int code = api.order(target.caller, target.done); code != 0)",
     ),
     "memory_of_the_caller_is_written_early": (
@@ -66,7 +65,7 @@ MUTANTS = {
     ),
     "event_of_one_device_at_the_end": (
         "        if (const int code = api.record(target.done, target.stream);",
-        "        if (&target != &memory->targets().front()) continue;\n"
+        "        if (&target != &memory.targets().front()) continue;\n"
         "        if (const int code = api.record(target.done, target.stream);",
     ),
     "no_wait_at_the_end": (
@@ -251,6 +250,53 @@ MUTANTS = {
     ),
     "builds_from_the_mapping": ("{ leaves.files = &reads; }", "{}"),
     "windows_are_copied_from_their_begin": ("window_.bytes().data() + (begin - first_)", "window_.bytes().data()"),
+    "pages_are_pinned_twice": (
+        "shares_page_[all[i].piece] = with_next || all[i].begin < reach;",
+        "shares_page_[all[i].piece] = false;",
+    ),
+    "pages_of_the_piece_before_are_pinned_twice": (
+        "shares_page_[all[i].piece] = with_next || all[i].begin < reach;",
+        "shares_page_[all[i].piece] = with_next;",
+    ),
+    "await_orders_nothing": ("            code = api_.order(user, now);\n", ""),
+    "await_waits_for_nothing": ("int code = api_.record(now, t.stream);", "int code = 0;"),
+    "await_keeps_its_event": ("const int dropped = api_.drop_event(now);", "const int dropped = 0;"),
+    "await_keeps_its_event_when_it_fails": (
+        "const int dropped = api_.drop_event(now);",
+        "const int dropped = code == 0 ? api_.drop_event(now) : 0;",
+    ),
+    "await_forgets_what_failed": ("        if (code != 0) return api_.failure(call, code);\n", ""),
+    "await_on_the_current_device": (
+        "        if (const int code = scope.use(t.device); code != 0) return "
+        "api_.failure(device_call::use_device, code);\n"
+        "        typename Api::event now{};",
+        "        typename Api::event now{};",
+    ),
+    "await_makes_devices_current_in_the_callers_thread": (
+        "        beside_caller(api_, [&](int device) { return device == t.device; }, work, [] {});\n",
+        "        work(false);\n",
+    ),
+    "pieces_are_told_early": ("options_.watch->issued(p + 1)", "options_.watch->issued(p + 2)"),
+    "await_does_not_block": ("(prepared_ && issued_ >= pieces)", "(prepared_)"),
+    "await_before_there_are_streams": ("(prepared_ && issued_ >= pieces)", "(issued_ >= pieces)"),
+    "await_after_a_failure": ("        return !failed_;", "        return true;"),
+    "nobody_hears_cancel": ("        return !cancelled_;", "        return true;"),
+    "memory_in_use_goes_when_an_upload_fails": (
+        "            if (failed) of.memory_->finish(true);",
+        "            if (failed) of.memory_->finish(true);\n"
+        "            if (failed) of.memory_ = {};",
+    ),
+    "slots_stay_when_an_upload_fails": ("            if (failed) of.memory_->finish(true);\n", ""),
+    "slots_stay_when_an_upload_of_its_own_ends": ("        memory_->release_when_done();\n", ""),
+    "nobody_joins_the_thread_of_an_upload": (
+        "        watch_.cancel();\n"
+        "        (void)thread_.join();",
+        "        watch_.cancel();",
+    ),
+    "a_result_is_given_twice": (
+        "        if (std::exchange(given_, true)) return given_out();\n",
+        "",
+    ),
     "small_memory_of_the_caller_is_used": (
         "if (i >= options.places.size() || options.places[i].bytes < bytes)",
         "if (i >= options.places.size())",
@@ -270,8 +316,8 @@ def in_tokens(text):
     return " ".join(f"\n{t}\n" if t.startswith("#") else t for t in tokens)
 
 
-PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/pinned_ring.hpp", "gpu/device_memory.hpp",
-         "gpu/engine.hpp"]
+PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/pinned_ring.hpp", "gpu/upload_watch.hpp",
+         "gpu/device_memory.hpp", "gpu/engine.hpp", "gpu/upload_run.hpp"]
 DETAIL = "namespace ckpt::inline CKPT_DETAIL_ABI::detail"
 
 
@@ -303,7 +349,10 @@ def main():
                    f"options& how, std::span<const cudaStream_t> streams = {{}}) {{ return "
                    f"mutant_{name}::run_upload(api, plan, how, streams); }}\n"
                    f"    static auto beside(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
-                   f"options& how) {{ return mutant_{name}::upload_beside(api, plan, how, {{}}); }}\n}};\n")
+                   f"options& how) {{ return mutant_{name}::upload_beside(api, plan, how, {{}}); }}\n"
+                   f"    static auto start(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
+                   f"options& how, std::span<const cudaStream_t> streams) {{ return "
+                   f"mutant_{name}::upload_run<ckpt::detail::cuda_api>::start(api, plan, how, streams); }}\n}};\n")
         calls.append(f'    {{"{name}", probe<engine_{name}>}},')
     out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) +
                "\n};\n")

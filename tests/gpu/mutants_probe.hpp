@@ -1,7 +1,7 @@
 // tests/gpu/mutants_probe.hpp: whether an upload engine is wrong, over the double of the CUDA runtime.
 //
 // SPDX-License-Identifier: MIT
-// In:      an engine: `run(api, plan, options)` and its options.
+// In:      an engine: its options, `run(api, plan, options)`, and `start` for an upload in a thread of its own.
 // Out:     what is wrong with it, where one of the scenarios finds fault. A crash and a wait without end count as
 //          found.
 #pragma once
@@ -9,6 +9,7 @@
 #include <ckpt/ckpt.hpp>
 #include <ckpt/gpu/cuda_api.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/io/pages.hpp>
 #include <ckpt/state/shard.hpp>
 
 #include "../support/temporary_file.hpp"
@@ -16,12 +17,17 @@
 #include "cuda_double.hpp"
 #include "widening.hpp"
 
+#include <algorithm>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -48,8 +54,10 @@ struct subject {
             targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
         widening_kernel::give_kernel_a_body();
     }
-    [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image) const {
-        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
+    [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image,
+                                         const std::vector<ckpt::pattern>& order = {}) const {
+        return ckpt::plan_upload(targets, {.order = order,
+                                           .casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
                                            .layout = layout,
                                            .piece_bytes = 4'096,
                                            .kernels = &widening_kernel::widening})
@@ -194,6 +202,156 @@ template <class Engine> fault makes_a_context(const ckpt::state_dict& weights, c
     int now = -1;
     if (cudaGetDevice(&now) != cudaSuccess || now != 0) return "another device is current";
     return cuda_double::has_context(0) ? "a context on a device that is no target" : at_the_end();
+}
+
+/// A progress callback that lets an upload go on only for two pieces, until it is opened.
+class gate {
+  public:
+    bool operator()(const ckpt::progress&) {
+        std::unique_lock lock{mutex_};
+        ++pieces_;
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return open_ || pieces_ < 2; });
+        return true;
+    }
+    void open() {
+        const std::lock_guard lock{mutex_};
+        open_ = true;
+        changed_.notify_all();
+    }
+    void wait_until_reached() {
+        std::unique_lock lock{mutex_};
+        changed_.wait(lock, [&] { return pieces_ == 2; });
+    }
+
+  private:
+    std::mutex mutex_{};
+    std::condition_variable changed_{};
+    int pieces_{0};
+    bool open_{false};
+};
+
+/// Copies a tensor to registered memory, in the order of a stream.
+template <class Memory, class Tensor>
+bool use(const Memory& memory, const Tensor& t, std::span<std::byte> back, cudaStream_t stream) {
+    const bool works = cudaSetDevice(memory->at(t.target).device) == cudaSuccess &&
+                       cudaMemcpyAsync(back.data(), memory->address(t), static_cast<std::size_t>(t.nbytes),
+                                       cudaMemcpyDeviceToHost, stream) == cudaSuccess;
+    return cudaSetDevice(0) == cudaSuccess && works;
+}
+
+/// An upload in a thread of its own, whose tensors are used as they arrive, by a stream of each device.
+template <class Engine>
+fault arrives_wrongly(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how) {
+    const ckpt::detail::pages room{std::size_t{1} << 20};
+    const std::span<std::byte> back = room.bytes();
+    cudaStream_t users[2]{};
+    const cudaStream_t callers[2]{};
+    bool works = cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess;
+    for (const int device : {1, 0})
+        works = works && cudaSetDevice(device) == cudaSuccess &&
+                cudaStreamCreateWithFlags(&users[device], cudaStreamNonBlocking) == cudaSuccess;
+    gate wait_here;
+    how.progress = wait_here;
+    {
+        const auto started = Engine::start(ckpt::detail::cuda_api{}, plan, how, callers);
+        if (!started) return "no upload: " + started.error().message();
+        auto& run = **started;
+        auto tensors = run.plan().tensors;
+        std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.pieces < b.pieces; });
+        std::thread opens{[&] {
+            wait_here.wait_until_reached();
+            usleep(20'000); // whoever does not wait for the next piece goes on
+            wait_here.open();
+        }};
+        fault found;
+        std::size_t used = 0;
+        for (const auto& t : tensors) {
+            const auto memory = run.await(t, users[t.target]);
+            if (!memory) found = "no tensor: " + memory.error().message();
+            if (!memory || t.nbytes == 0) continue;
+            works = works && use(*memory, t, back.subspan(used), users[t.target]);
+            used += static_cast<std::size_t>(t.nbytes);
+        }
+        opens.join();
+        if (!found.empty()) return found;
+        const auto memory = run.get();
+        if (!memory) return "no result: " + memory.error().message();
+        if (run.get()) return "a second result";
+        for (const cudaStream_t user : users) works = works && cudaStreamSynchronize(user) == cudaSuccess;
+        for (int i = 0; i < 1'000 && cuda_double::totals().registered_bytes != back.size(); ++i) usleep(1'000);
+        if (cuda_double::totals().registered_bytes != back.size()) return "memory that stays pinned";
+        if (!(*memory)->wait()) return "a wait that failed";
+        if (!is_right(**memory, s.targets)) return "wrong values";
+    }
+    for (const cudaStream_t user : users) works = works && cudaStreamDestroy(user) == cudaSuccess;
+    works = works && cudaHostUnregister(back.data()) == cudaSuccess;
+    return works ? at_the_end() : "the double refused the test itself";
+}
+
+/// An upload in a thread of its own that is stopped, while what had arrived is in use.
+template <class Engine> fault stops_wrongly(const ckpt::upload_plan& plan, typename Engine::options how) {
+    const ckpt::detail::pages room{std::size_t{1} << 20};
+    cudaStream_t user{};
+    const cudaStream_t callers[2]{};
+    bool works = cudaStreamCreateWithFlags(&user, cudaStreamNonBlocking) == cudaSuccess;
+    gate wait_here;
+    how.progress = wait_here;
+    {
+        const auto started = Engine::start(ckpt::detail::cuda_api{}, plan, how, callers);
+        if (!started) return "no upload: " + started.error().message();
+        auto& run = **started;
+        const auto& tensors = run.plan().tensors;
+        const auto first = std::min_element(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
+            return std::pair{a.nbytes == 0, a.pieces} < std::pair{b.nbytes == 0, b.pieces};
+        });
+        const auto memory = run.await(*first, user);
+        if (!memory) return "no tensor: " + memory.error().message();
+        const auto* const there = memory->get();
+        run.cancel();
+        wait_here.open();
+        const auto stopped = run.get();
+        if (stopped || stopped.error().code != errc::cancelled) return "an upload that was not stopped";
+        if (run.await(*first, user)) return "a tensor of an upload that was stopped";
+        if (cuda_double::totals().registered_bytes != 0) return "memory that stays pinned";
+        works = works && cudaHostRegister(room.bytes().data(), room.bytes().size(), 0) == cudaSuccess &&
+                use(there, *first, room.bytes(), user) && cudaStreamSynchronize(user) == cudaSuccess &&
+                cudaHostUnregister(room.bytes().data()) == cudaSuccess;
+    }
+    works = works && cudaStreamDestroy(user) == cudaSuccess;
+    return works ? at_the_end() : "the double refused the test itself";
+}
+
+/// What is awaited of an upload to device 1 by a thread that has used no device.
+template <class Engine>
+fault arrives_with_a_context(const ckpt::state_dict& weights, const typename Engine::options& how) {
+    {
+        const cudaStream_t callers[1]{};
+        const auto started = Engine::start(ckpt::detail::cuda_api{},
+                                           ckpt::plan_upload(weights, {.piece_bytes = 4'096}, 1).value(), how, callers);
+        if (!started) return "no upload: " + started.error().message();
+        for (const auto& t : (*started)->plan().tensors)
+            if (!(*started)->await(t, nullptr)) return "no tensor";
+        if (!(*started)->get()) return "no result";
+    }
+    return cuda_double::has_context(0) ? "a context on a device that is no target" : at_the_end();
+}
+
+/// Windows of a mapping that is read in another order than the file's.
+template <class Engine> fault pins_twice(typename Engine::options how) {
+    std::vector<std::size_t> sizes;
+    for (std::size_t i = 0; i < 40; ++i) sizes.push_back(70'000 + 256 * (i % 7));
+    const test_support::temporary_file file{test_support::safetensors_of(sizes, 0)};
+    subject turns;
+    turns.targets = {{0, ckpt::open(file.path()).value().state_dict().value()}};
+    const auto plan = ckpt::plan_upload(turns.targets, {.order = {"t*2", "t*4", "t*0"}, .piece_bytes = 16'384}).value();
+    how.source = ckpt::upload_source::mapped;
+    how.slots = 64;
+    auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+    if (!memory) return "no upload: " + memory.error().message();
+    if (!(*memory)->wait()) return "a wait that failed";
+    if (!is_right(**memory, turns.targets)) return "wrong values";
+    return (*memory)->report.fallback;
 }
 
 /// Staging memory that is registered in parts of at most so many bytes, or allocated, or pageable.
@@ -392,6 +550,44 @@ template <class Engine> fault probe() {
                 fails_to_upload<Engine>(other, ckpt::plan_upload(other.targets, {.piece_bytes = 65'536}).value(), how);
             !f.empty())
             return f;
+    }
+
+    // As they arrive; the first of them with the first piece.
+    const auto in_order = s.plan(ckpt::upload_layout::file_image, {"a.bias", "mask"});
+    for (const mode m : {mode::eager, mode::lazy, mode::random})
+        for (const unsigned readers : {0u, 2u}) {
+            auto arriving = how;
+            arriving.readers = readers;
+            cuda_double::reset({.how = m, .seed = readers + 1});
+            if (auto f = arrives_wrongly<Engine>(s, in_order, arriving); !f.empty()) return f;
+            cuda_double::reset({.how = m, .seed = readers + 1});
+            if (auto f = stops_wrongly<Engine>(in_order, arriving); !f.empty()) return f;
+        }
+    cuda_double::reset({.how = mode::lazy});
+    if (auto f = arrives_with_a_context<Engine>(s.weights, how); !f.empty()) return f;
+    cuda_double::reset({.how = mode::lazy});
+    if (auto f = pins_twice<Engine>(how); !f.empty()) return f;
+    for (std::uint64_t n = 1, calls = 1; n <= calls; ++n) {
+        cuda_double::reset({.how = mode::lazy});
+        cuda_double::fail_call(n, cudaErrorUnknown);
+        {
+            const cudaStream_t callers[2]{};
+            const auto started = Engine::start(ckpt::detail::cuda_api{}, plan, how, callers);
+            if (!started) return "no upload: " + started.error().message();
+            bool failed = false;
+            for (const auto& t : (*started)->plan().tensors) failed = !(*started)->await(t, nullptr) || failed;
+            const auto memory = (*started)->get();
+            if (!memory || !(*memory)->wait()) failed = true;
+            if (memory && !(*memory)->failure() && !is_right(**memory, s.targets))
+                return "wrong values after a failure";
+            bool was_order = false; // of one of the tensors' streams, which nobody else would miss
+            for (const char* call : {"cudaEventRecord", "cudaStreamWaitEvent"})
+                was_order = was_order ||
+                            (n <= cuda_double::log().size() && cuda_double::log()[n - 1] == std::string_view{call});
+            if (was_order && !failed) return "a failed call that is forgotten";
+        }
+        calls = cuda_double::calls();
+        if (auto f = at_the_end(); !f.empty()) return f;
     }
 
     // Each call fails once.

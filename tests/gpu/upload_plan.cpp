@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -72,15 +73,18 @@ std::size_t unaligned(const upload_plan& plan, std::uint64_t alignment, std::uin
 struct carried_out {
     std::vector<std::vector<std::byte>> memory{};
     std::vector<std::vector<int>> written{};
+    std::vector<std::vector<std::uint32_t>> pieces{}; // after how many of them each byte was last written
 
     explicit carried_out(const upload_plan& plan) {
         const auto& d = *ckpt::detail::upload_plan_access::data(plan);
         for (const auto& t : d.targets) {
             memory.emplace_back(static_cast<std::size_t>(t.bytes), std::byte{0xA5});
             written.emplace_back(static_cast<std::size_t>(t.bytes), 0);
+            pieces.emplace_back(static_cast<std::size_t>(t.bytes), 0);
         }
         std::uint64_t read = 0;
         for (const auto& piece : d.pieces) {
+            ++begun_;
             // What is moved apart from where it is read must not need what was not moved.
             std::vector<std::byte> apart(static_cast<std::size_t>(d.slot_bytes), std::byte{0x5A});
             std::vector<std::byte> slot(static_cast<std::size_t>(d.slot_bytes - d.lead(piece)));
@@ -137,7 +141,10 @@ struct carried_out {
     void put(std::uint32_t target, std::uint64_t at, std::span<const std::byte> bytes) {
         REQUIRE(at + bytes.size() <= memory[target].size());
         std::memcpy(memory[target].data() + at, bytes.data(), bytes.size());
-        for (std::size_t i = 0; i < bytes.size(); ++i) ++written[target][static_cast<std::size_t>(at) + i];
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            ++written[target][static_cast<std::size_t>(at) + i];
+            pieces[target][static_cast<std::size_t>(at) + i] = begun_;
+        }
     }
     /// Whether each tensor of a state_dict is where the plan says; no byte may have been written twice.
     void check(const upload_plan& plan, const ckpt::state_dict& weights, std::uint32_t target = 0) const {
@@ -151,7 +158,42 @@ struct carried_out {
         }
         CHECK(unaligned(plan, 16, target) == 0);
         for (const int times : written[target]) REQUIRE(times <= 1);
+        // With the last of its bytes, a tensor is complete.
+        for (const auto& t : ckpt::detail::upload_plan_access::data(plan)->tensors) {
+            if (t.target != target) continue;
+            const auto own = pieces_of(t);
+            CHECK((own.empty() ? 0 : *std::max_element(own.begin(), own.end())) == t.pieces);
+        }
     }
+    [[nodiscard]] std::span<const std::uint32_t> pieces_of(const ckpt::detail::placed_tensor& t) const {
+        return std::span{pieces[t.target]}.subspan(static_cast<std::size_t>(t.offset),
+                                                   static_cast<std::size_t>(t.nbytes));
+    }
+    /// Whether each tensor is complete before the first piece that only later groups of the order need.
+    void check_order(const upload_plan& plan, const std::vector<ckpt::pattern>& order) const {
+        const auto& d = *ckpt::detail::upload_plan_access::data(plan);
+        const auto group_of = [&](std::string_view key) {
+            std::size_t g = 0;
+            while (g < order.size() && !order[g].matches(key)) ++g;
+            return g;
+        };
+        // The first group that needs each piece; none, where it has only a gap.
+        std::vector<std::optional<std::size_t>> first_needed(begun_ + std::size_t{1});
+        std::vector<bool> has_own(order.size() + 1);
+        for (const auto& t : d.tensors) {
+            CHECK(t.phase <= group_of(t.key));
+            if (t.phase == group_of(t.key)) has_own[t.phase] = true;
+            for (const std::uint32_t p : pieces_of(t))
+                first_needed[p] = (std::min)(first_needed[p].value_or(t.phase), std::size_t{t.phase});
+        }
+        for (const auto& t : d.tensors) {
+            CHECK(has_own[t.phase]); // what comes before its turn shares bytes with one whose turn it is
+            for (std::uint32_t p = 1; p <= t.pieces; ++p) CHECK(first_needed[p].value_or(0) <= t.phase);
+        }
+    }
+
+  private:
+    std::uint32_t begun_{0}; // pieces
 };
 
 } // namespace
@@ -212,6 +254,19 @@ TEST_CASE(
         CHECK(unaligned(twice, 256, t) == 0);
         done.check(twice, file.weights, t);
     }
+}
+
+TEST_CASE("plan: a slot has room for what is moved in it for one target behind that of another") {
+    const std::size_t sizes[]{100, 4'000, 100'000, 100}; // keys say where they begin in the data
+    const opened file{safetensors_of(sizes, 8)};
+    const auto without = [&](const char* rule) {
+        return ckpt::remap(file.weights, ckpt::key_map::parse(rule).value()).value();
+    };
+    const ckpt::upload_target both[]{{0, without("drop t4100\ndrop t104100")}, {1, without("drop t0\ndrop t4100")}};
+    const auto plan = plan_upload(both).value();
+    CHECK(plan.pieces() == 2);
+    const carried_out done{plan};
+    for (const std::uint32_t t : {0u, 1u}) done.check(plan, both[t].weights, t);
 }
 
 TEST_CASE("plan: large tensors have the place in their page that they have in the file, where that is aligned") {
@@ -439,32 +494,45 @@ TEST_CASE("plan: storages at odd places of a stream are moved to even ones") {
     }
 }
 
+namespace {
+
+/// A file of `count` storages of at most `most` elements, with up to four views into each.
+std::string random_file(std::mt19937_64& random, int count, std::uint64_t most, std::size_t& tensors) {
+    const auto below = [&](std::uint64_t n) { return random() % n; };
+    std::vector<std::pair<std::string, std::string>> entries, storages;
+    for (int s = 0; s < count; ++s) {
+        const auto numel = static_cast<std::int64_t>(1 + below(most));
+        const bool wide = below(2) == 0;
+        storages.push_back({std::to_string(s), noise(static_cast<std::size_t>(numel) * (wide ? 4 : 2), random())});
+        for (std::uint64_t v = below(4) + 1; v-- > 0;) {
+            const auto offset = static_cast<std::int64_t>(below(static_cast<std::uint64_t>(numel)));
+            const auto room = numel - offset;
+            const auto rows = static_cast<std::int64_t>(1 + below(4));
+            const auto step = static_cast<std::int64_t>(below(static_cast<std::uint64_t>(room / rows + 1)));
+            const auto columns = static_cast<std::int64_t>(
+                1 + below(static_cast<std::uint64_t>((std::max)(std::int64_t{1}, room - step * (rows - 1)))));
+            if (step * (rows - 1) + columns > room) continue;
+            entries.push_back(
+                {pkl::str("t" + std::to_string(entries.size())),
+                 pkl::tensor(pkl::storage(wide ? "FloatStorage" : "BFloat16Storage", std::to_string(s), numel), offset,
+                             {rows, columns}, {step, 1})});
+        }
+    }
+    tensors = entries.size();
+    return torch_file(pkl::ordered(entries), storages);
+}
+
+} // namespace
+
 TEST_CASE("plan: random views of random storages, in each layout, for two devices") {
     std::mt19937_64 random{7};
     const auto below = [&](std::uint64_t n) { return random() % n; };
     for (int round = 0; round < 60; ++round) {
         CAPTURE(round);
-        std::vector<std::pair<std::string, std::string>> entries, storages;
-        for (int s = 0; s < 6; ++s) {
-            const auto numel = static_cast<std::int64_t>(1 + below(3'000));
-            const bool wide = below(2) == 0;
-            storages.push_back({std::to_string(s), noise(static_cast<std::size_t>(numel) * (wide ? 4 : 2), random())});
-            for (std::uint64_t v = below(4) + 1; v-- > 0;) {
-                const auto offset = static_cast<std::int64_t>(below(static_cast<std::uint64_t>(numel)));
-                const auto room = numel - offset;
-                const auto rows = static_cast<std::int64_t>(1 + below(4));
-                const auto step = static_cast<std::int64_t>(below(static_cast<std::uint64_t>(room / rows + 1)));
-                const auto columns = static_cast<std::int64_t>(
-                    1 + below(static_cast<std::uint64_t>((std::max)(std::int64_t{1}, room - step * (rows - 1)))));
-                if (step * (rows - 1) + columns > room) continue;
-                entries.push_back(
-                    {pkl::str("t" + std::to_string(entries.size())),
-                     pkl::tensor(pkl::storage(wide ? "FloatStorage" : "BFloat16Storage", std::to_string(s), numel),
-                                 offset, {rows, columns}, {step, 1})});
-            }
-        }
-        if (entries.empty()) continue;
-        const opened file{torch_file(pkl::ordered(entries), storages)};
+        std::size_t tensors = 0;
+        const std::string bytes = random_file(random, 6, 3'000, tensors);
+        if (tensors == 0) continue;
+        const opened file{bytes};
         const ckpt::upload_target both[]{{0, file.weights}, {1, file.weights}};
         ckpt::upload_plan_options options{.layout = below(2) == 0 ? upload_layout::file_image : upload_layout::packed,
                                           .piece_bytes = 4'096 * (1 + below(3)),
@@ -474,6 +542,120 @@ TEST_CASE("plan: random views of random storages, in each layout, for two device
         const carried_out done{plan};
         for (std::uint32_t t = 0; t < plan.targets(); ++t) done.check(plan, file.weights, t);
     }
+}
+
+TEST_CASE("plan: random orders: the tensors of a group are complete before later groups are read") {
+    std::mt19937_64 random{11};
+    const auto below = [&](std::uint64_t n) { return random() % n; };
+    for (int round = 0; round < 200; ++round) {
+        CAPTURE(round);
+        std::size_t tensors = 0;
+        const std::string bytes = random_file(random, static_cast<int>(2 + below(20)), 20 + below(4'000), tensors);
+        if (tensors == 0) continue;
+        const opened file{bytes};
+        // Every other round, the second device has half of the rows of some tensors, so that its ranges differ.
+        std::vector<ckpt::shard_rule> halves;
+        for (std::size_t i = 0; i < tensors && round % 2 == 0; i += 3) {
+            const std::string key = "t" + std::to_string(i);
+            if (file.weights.at(key).value().shape()[0] % 2 != 0) continue;
+            halves.push_back({ckpt::pattern::parse(key).value(), 0});
+        }
+        const ckpt::upload_target both[]{{0, file.weights}, {1, ckpt::shard(file.weights, halves, 1, 2).value()}};
+        ckpt::upload_plan_options options{.layout = below(2) == 0 ? upload_layout::file_image : upload_layout::packed,
+                                          .alignment = std::uint64_t{16} << below(5),
+                                          .piece_bytes = 4'096 * (1 + below(3)),
+                                          .kernels = &widening};
+        for (std::uint64_t n = 1 + below(6); n-- > 0;) {
+            const std::uint64_t picked = below(tensors);
+            const std::string text = 't' + std::to_string(below(2) == 0 ? picked % 10 : picked);
+            options.order.push_back(ckpt::pattern::parse(text + (below(2) == 0 ? "*" : "")).value());
+        }
+        if (below(2) == 0) options.casts = {{"t1*", ckpt::dtype::float32}, {"t2*", ckpt::dtype::float16}};
+        const auto targets = std::span{both}.first(1 + below(2));
+        const auto plan = plan_upload(targets, options).value();
+        const carried_out done{plan};
+        for (std::uint32_t t = 0; t < plan.targets(); ++t) done.check(plan, targets[t].weights, t);
+        done.check_order(plan, options.order);
+        // Only gaps are read twice.
+        const auto in_file_order = options.order;
+        options.order.clear();
+        const auto alone = plan_upload(targets, options).value();
+        const carried_out same{alone};
+        for (std::uint32_t t = 0; t < alone.targets(); ++t) same.check(alone, targets[t].weights, t);
+        CHECK(plan.built_bytes() <= alone.built_bytes() + options.alignment * plan.size());
+        CHECK(plan.read_bytes() <= alone.read_bytes() + ckpt::detail::bridged_gap * plan.size());
+        for (std::uint32_t t = 0; t < plan.targets(); ++t)
+            CHECK(plan.device_bytes(t) <= alone.device_bytes(t) + options.alignment * plan.size());
+    }
+}
+
+TEST_CASE("plan: groups are read in the order of their patterns, what no pattern matches comes last") {
+    const std::size_t sizes[]{100'000, 40'000, 512, 100'000, 300}; // keys say where they begin in the data
+    const opened file{safetensors_of(sizes, 0)};
+    const auto begin = [&](const char* key) { return file.weights.at(key).value().file_offset().value(); };
+    const std::vector<ckpt::pattern> order{"t140512", "t100000", "t0"};
+    const auto plan = plan_upload(file.weights, {.order = order, .piece_bytes = 65'536}).value();
+    const auto runs = plan.runs();
+    REQUIRE(runs.size() == 5);
+    CHECK(runs[0].offset == begin("t140512"));
+    CHECK(runs[0].bytes == 100'000);
+    CHECK(runs[1].offset == begin("t100000"));
+    CHECK(runs[1].bytes == 40'000);
+    CHECK(runs[2].offset == begin("t0"));
+    CHECK(runs[3].offset == begin("t140000"));
+    CHECK(runs[4].offset == begin("t240512"));
+    CHECK(plan.read_bytes() == 240'812);
+    carried_out{plan}.check(plan, file.weights);
+    carried_out{plan}.check_order(plan, order);
+
+    // What is left out by `select` is not there for the order either, and an order is not a choice.
+    CHECK(plan_upload(file.weights, {.select = {"t0", "t140512"}, .order = {"t140512"}}).value().size() == 2);
+    const auto refused = plan_upload(file.weights, {.select = {"t0", "t140512"}, .order = {"t140512", "t100000"}});
+    CHECK(refused.error().code == errc::key_missing);
+    CHECK(refused.error().detail.find("t100000") != std::string::npos);
+    // A pattern whose keys belong to groups before it matches nevertheless.
+    CHECK(plan_upload(file.weights, {.order = {"t0", "t0"}}).has_value());
+}
+
+TEST_CASE(
+    "plan: small tensors of two groups that take turns in the file: gaps are read twice, memory is not taken twice") {
+    const std::vector<std::size_t> sizes(200, 256);
+    const opened file{safetensors_of(sizes, 0)};
+    const auto alone = plan_upload(file.weights).value();
+    for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
+        const std::vector<ckpt::pattern> order{"t*6", "t*2"};
+        const auto plan = plan_upload(file.weights, {.order = order, .layout = layout}).value();
+        CHECK(plan.device_bytes(0) == alone.device_bytes(0));
+        CHECK(plan.read_bytes() <= 3 * alone.read_bytes());
+        if (layout == upload_layout::file_image) CHECK(plan.copies() <= 10);
+        carried_out{plan}.check(plan, file.weights);
+        carried_out{plan}.check_order(plan, order);
+    }
+}
+
+TEST_CASE("plan: tensors that share bytes come with the first of them, and equal ones are built once") {
+    const opened file{upload_file()};
+    const std::vector<ckpt::pattern> order{"half", "tied"}; // whose storage is that of a.weight and of a.rows
+    const auto plan = plan_upload(file.weights, {.order = order, .piece_bytes = 4'096}).value();
+    const auto pieces = [](const upload_plan& p, std::string_view key) {
+        return ckpt::detail::find_placed(*ckpt::detail::upload_plan_access::data(p), key, 0).value()->pieces;
+    };
+    CHECK(pieces(plan, "half") < pieces(plan, "tied"));
+    CHECK(pieces(plan, "a.weight") == pieces(plan, "tied"));
+    CHECK(pieces(plan, "a.rows") <= pieces(plan, "tied"));
+    CHECK(pieces(plan, "empty") == 0);
+    CHECK(pieces(plan, "a.bias") > pieces(plan, "tied"));
+    carried_out{plan}.check(plan, file.weights);
+    CHECK(by_key(plan).at("tied").offset == by_key(plan).at("a.weight").offset);
+
+    const std::vector<ckpt::upload_cast> casts{{"a.**", ckpt::dtype::float16}, {"tied", ckpt::dtype::float16}};
+    const auto built = plan_upload(file.weights, {.order = order, .casts = casts, .piece_bytes = 4'096}).value();
+    CHECK(built.built_bytes() <=
+          plan_upload(file.weights, {.casts = casts, .piece_bytes = 4'096}).value().built_bytes() + 256);
+    CHECK(by_key(built).at("tied").offset == by_key(built).at("a.weight").offset);
+    CHECK(pieces(built, "a.weight") < pieces(built, "a.bias"));
+    carried_out{built}.check(built, file.weights);
+    carried_out{built}.check_order(built, order);
 }
 
 TEST_CASE("plan: thousands of small tensors are few copies") {

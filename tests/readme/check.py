@@ -43,7 +43,7 @@ LEAST = {
     "docs/security.md": (0, 0, 1),
 }
 # How many are compiled only, where nvcc is.
-FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7, "docs/tour.md": 1}
+FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 8, "docs/tour.md": 1}
 LANGUAGES = {"", "cpp", "cuda", "rules", "sh", "meson", "cmake"}
 DECLARED = re.compile(r"(?<!for \()\b(auto|[\w:]+(?:<[^;=()]*>)?[&*]*) (\w+) = ([^;]*);")
 OWN_FUNCTION = re.compile(r"^(?!if|for|while|else|switch)[\w:<>&* ]+ \**\w+\(.*\) \{$", re.MULTILINE)

@@ -21,6 +21,7 @@
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
 #include <ckpt/gpu/upload_types.hpp>
+#include <ckpt/gpu/upload_watch.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -41,6 +42,7 @@ struct engine_options {
     progress_callback progress{};
     const direct_reader* past_host{};       ///< for gpu_direct
     std::span<const device_place> places{}; ///< one for each target, or none
+    upload_watch* watch{};                  ///< of an upload in a thread of its own; null: of the caller's
 };
 
 /// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first
@@ -88,17 +90,23 @@ template <device_api Api> class device_scope {
     bool relaxed_{false};
 };
 
+/// Whether all targets of a plan are on one device.
+struct only_device {
+    const upload_plan_data& plan;
+    [[nodiscard]] bool operator()(int device) const {
+        return std::all_of(plan.targets.begin(), plan.targets.end(), [&](const auto& t) { return t.device == device; });
+    }
+};
+
 /// Runs `work(ends)`, which makes devices current, so that the calling thread's device stays as it is: in a thread of
-/// its own, unless all of them are that device. `meanwhile` is then run by the calling thread.
-template <device_api Api, class Work, class Meanwhile>
-void beside_caller(const Api& api, const upload_plan_data& plan, Work work, Meanwhile meanwhile) {
+/// its own, unless `is_only(device)` says that it uses no other one. `meanwhile` is then run by the calling thread.
+template <device_api Api, class IsOnly, class Work, class Meanwhile>
+void beside_caller(const Api& api, IsOnly is_only, Work work, Meanwhile meanwhile) {
     if constexpr (Api::is_host) return work(false);
     int current = 0;
     const bool known = api.current_device(current) == 0;
     if (!known) api.forget();
-    const bool here =
-        Api::own_streams || !known ||
-        std::all_of(plan.targets.begin(), plan.targets.end(), [&](const auto& t) { return t.device == current; });
+    const bool here = Api::own_streams || !known || is_only(current);
     if (here) return work(false);
     in_own_thread(work, meanwhile);
 }
@@ -122,7 +130,7 @@ template <device_api Api> class device_memory final : public counted {
     device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
     ~device_memory() override {
         (void)later_.join();
-        beside_caller(api_, *plan_, [this](bool ends) { free(ends); }, [] {});
+        beside_caller(api_, only_device{*plan_}, [this](bool ends) { free(ends); }, [] {});
     }
     void free(bool ends) {
         device_scope<Api> scope{api_, ends};
@@ -224,7 +232,7 @@ template <device_api Api> class device_memory final : public counted {
 
     /// Waits for everything that was issued, then frees what only the copies needed. Keeps the first failure.
     [[nodiscard]] result<void> wait() {
-        if (!later_.join()) beside_caller(api_, *plan_, [this](bool ends) { finish(ends); }, [] {});
+        if (!later_.join()) beside_caller(api_, only_device{*plan_}, [this](bool ends) { finish(ends); }, [] {});
         later_.rethrow();
         if (late_) fail(*std::exchange(late_, std::nullopt));
         if (failure_) return *failure_;
@@ -232,17 +240,48 @@ template <device_api Api> class device_memory final : public counted {
     }
     /// Does so meanwhile. Nobody needs to wait for that: what fails is for the next `wait`.
     void release_when_done() {
-        later_.start([this] { finish(true); });
+        (void)later_.start([this] { finish(true); });
     }
     void fail(const error& e) {
         if (!failure_) failure_ = e;
     }
-
-  private:
+    /// Waits and frees as `wait` does, which then says what failed. `ends`: as of `device_scope`.
     void finish(bool ends) {
         device_scope<Api> scope{api_, ends};
         if (scope.failure() != 0) late_ = api_.failure(device_call::current_device, scope.failure());
         if (auto done = drain(scope); !done && !late_) late_ = done.error();
+    }
+
+    /// Makes a stream of a target's device wait for what was issued for the target so far. By any thread, once the
+    /// upload is prepared.
+    [[nodiscard]] result<void> follow(typename Api::stream user, std::uint32_t number) {
+        const target& t = targets_[number];
+        result<void> out;
+        const auto work = [&](bool ends) {
+            device_scope<Api> scope{api_, ends};
+            out = follow(scope, user, t);
+        };
+        beside_caller(api_, [&](int device) { return device == t.device; }, work, [] {});
+        return out;
+    }
+
+  private:
+    [[nodiscard]] result<void> follow(device_scope<Api>& scope, typename Api::stream user, const target& t) const {
+        if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
+        if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
+        typename Api::event now{};
+        if (const int code = api_.make_event(now); code != 0) return api_.failure(device_call::make_event, code);
+        device_call call = device_call::record;
+        int code = api_.record(now, t.stream);
+        if (code == 0) {
+            call = device_call::order;
+            code = api_.order(user, now);
+        }
+        // The runtime keeps what the stream still waits for.
+        const int dropped = api_.drop_event(now);
+        if (code != 0) return api_.failure(call, code);
+        if (dropped != 0) return api_.failure(device_call::drop_event, dropped);
+        return {};
     }
     [[nodiscard]] result<void> allocate(void*& out, std::uint64_t bytes, const target& t) {
         std::size_t size = 0;

@@ -24,6 +24,7 @@
 #include <ckpt/gpu/staging.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/gpu/upload_types.hpp>
+#include <ckpt/gpu/upload_watch.hpp>
 #include <ckpt/io/pages.hpp>
 
 #include <algorithm>
@@ -95,6 +96,7 @@ template <device_api Api> class upload_engine {
         } else {
             mapped_ = options_.source == upload_source::mapped;
             past_host_ = options_.source == upload_source::gpu_direct;
+            if (mapped_) find_shared_pages();
             if (past_host_) open_past_host();
             if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.pin_ring();
             // Memory of cudaMallocAsync is there once its stream has reached the allocation, and memory of the caller's
@@ -105,6 +107,32 @@ template <device_api Api> class upload_engine {
                         return api_.failure(device_call::synchronise, code);
         }
         return {};
+    }
+    /// Pages cannot be pinned twice, and with an order of the caller's any two pieces may have one in common.
+    void find_shared_pages() {
+        struct piece_pages {
+            std::uintptr_t in;
+            std::uint64_t begin, end;
+            std::uint32_t piece;
+        };
+        std::vector<piece_pages> all;
+        for (std::uint32_t p = 0; p < plan_.pieces.size(); ++p) {
+            const upload_piece& piece = plan_.pieces[p];
+            if (piece.run == no_run || plan_.runs[piece.run].in == nullptr) continue;
+            all.push_back({reinterpret_cast<std::uintptr_t>(plan_.runs[piece.run].in), piece.begin / page_bytes,
+                           (piece.begin + piece.bytes - 1) / page_bytes + 1, p});
+        }
+        sort_unsorted(all, [](const piece_pages& a, const piece_pages& b) {
+            return a.in != b.in ? a.in < b.in : a.begin < b.begin;
+        });
+        shares_page_.resize(plan_.pieces.size());
+        std::uint64_t reach = 0; // where the pages of the file's pieces before this one end
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            if (i == 0 || all[i].in != all[i - 1].in) reach = 0;
+            const bool with_next = i + 1 < all.size() && all[i + 1].in == all[i].in && all[i + 1].begin < all[i].end;
+            shares_page_[all[i].piece] = with_next || all[i].begin < reach;
+            reach = (std::max)(reach, all[i].end);
+        }
     }
     void open_past_host() {
         if (options_.past_host == nullptr) reason_ = "no direct_reader was given";
@@ -176,12 +204,13 @@ template <device_api Api> class upload_engine {
                 break;
             }
             done += plan_.pieces[p].bytes;
+            const bool wanted_on = options_.watch == nullptr || options_.watch->issued(p + 1);
             const bool go_on = options_.progress({done, total_});
             const std::lock_guard lock{mutex_};
-            if (!go_on && !failure_)
-                failure_ =
-                    error{.code = errc::cancelled,
-                          .detail = str_cat("the progress callback said so after ", done, " of ", total_, " bytes")};
+            if (!(go_on && wanted_on) && !failure_)
+                failure_ = error{.code = errc::cancelled,
+                                 .detail = str_cat(go_on ? "cancel()" : "the progress callback", " said so after ",
+                                                   done, " of ", total_, " bytes")};
             issued_ = p + std::uint64_t{1};
             stopped_ = stopped_ || failure_;
             freed_.notify_all();
@@ -327,13 +356,7 @@ template <device_api Api> class upload_engine {
         const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
         const std::uintptr_t first = address / page_bytes * page_bytes;
         const std::uintptr_t last = (address + bytes.size() + page_bytes - 1) / page_bytes * page_bytes;
-        const auto shares = [&](std::uint32_t other) {
-            const upload_piece& o = plan_.pieces[other];
-            return o.run != no_run && plan_.runs[o.run].in == plan_.runs[piece.run].in &&
-                   o.begin / page_bytes <= (piece.begin + piece.bytes - 1) / page_bytes &&
-                   (o.begin + o.bytes - 1) / page_bytes >= piece.begin / page_bytes;
-        };
-        if ((p > 0 && shares(p - 1)) || (p + 1 < plan_.pieces.size() && shares(p + 1))) return false;
+        if (shares_page_[p]) return false;
         // Reads one byte of each page, so that the readers' threads take the page faults and not the thread that pins.
         volatile std::byte touched{};
         for (std::size_t at = 0; at < bytes.size(); at += page_bytes) touched = bytes[at];
@@ -487,7 +510,8 @@ template <device_api Api> class upload_engine {
     stager stager_;
     bool mapped_{false};
     bool past_host_{false};
-    std::string reason_{}; // written under ring_mutex_ once readers run
+    std::vector<bool> shares_page_{}; // by piece, where windows of a mapping are pinned
+    std::string reason_{};            // written under ring_mutex_ once readers run
     std::vector<std::pair<const file*, void*>> handles_{};
     std::vector<device_copy> batch_{};
     std::uint64_t total_{0};
@@ -507,20 +531,22 @@ template <device_api Api> class upload_engine {
 #endif
 };
 
-/// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots, and the
-/// caller's `streams` wait for them: one for each target, or none for the default ones. `ends`: as of `device_scope`.
+/// Carries out a plan with memory that has nothing yet. Its streams may still be copying out of its slots afterwards,
+/// and the caller's `streams` wait for them: one for each target, or none for the default ones. `ends`: as of
+/// `device_scope`.
 template <device_api Api>
-[[nodiscard]] result<shared<device_memory<Api>>>
-run_upload(const Api& api, const upload_plan& plan, const engine_options& options,
-           std::span<const typename Api::stream> streams = {}, bool ends = false) {
-    auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
+[[nodiscard]] result<void> carry_out(device_memory<Api>& memory, const engine_options& options,
+                                     std::span<const typename Api::stream> streams, bool ends) {
+    const Api& api = memory.api();
     device_scope<Api> scope{api, ends};
-    if (auto ready = memory->prepare(scope, options, streams); !ready) return std::move(ready).failure();
+    if (auto ready = memory.prepare(scope, options, streams); !ready) return ready;
+    if (options.watch != nullptr && !options.watch->prepared())
+        return error{.code = errc::cancelled, .detail = "cancel() said so before anything was read"};
     {
-        upload_engine<Api> engine{*memory, options};
-        if (auto done = engine.run(scope); !done) return std::move(done).failure();
+        upload_engine<Api> engine{memory, options};
+        if (auto done = engine.run(scope); !done) return done;
     }
-    for (auto& target : memory->targets()) {
+    for (auto& target : memory.targets()) {
         if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);
         if (const int code = api.record(target.done, target.stream); code != 0)
             return api.failure(device_call::record, code);
@@ -528,6 +554,16 @@ run_upload(const Api& api, const upload_plan& plan, const engine_options& option
         if (const int code = api.order(target.caller, target.done); code != 0)
             return api.failure(device_call::order, code);
     }
+    return {};
+}
+
+/// Carries out a plan. What is returned holds the memory.
+template <device_api Api>
+[[nodiscard]] result<shared<device_memory<Api>>>
+run_upload(const Api& api, const upload_plan& plan, const engine_options& options,
+           std::span<const typename Api::stream> streams = {}, bool ends = false) {
+    auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
+    if (auto done = carry_out(*memory, options, streams, ends); !done) return std::move(done).failure();
     return memory;
 }
 
@@ -548,7 +584,7 @@ template <device_api Api>
         options.progress = relay;
         (void)out.emplace(run_upload(api, plan, options, streams, true));
     };
-    beside_caller(api, *upload_plan_access::data(plan), work, [&] { relay.serve(); });
+    beside_caller(api, only_device{*upload_plan_access::data(plan)}, work, [&] { relay.serve(); });
     if (*out) (**out)->release_when_done();
     return *std::move(out);
 }

@@ -60,8 +60,8 @@ template <class Work, class Meanwhile> void in_own_thread(Work work, Meanwhile m
 /// A thread for work that may outlast the call that started it. Whoever has it joins it.
 class later {
   public:
-    /// Runs `work`; nothing where the system starts no thread.
-    template <class Work> void start(Work work) {
+    /// Runs `work`. False where the system starts no thread.
+    template <class Work> bool start(Work work) {
 #if CKPT_EXCEPTIONS
         try {
             thread_ = std::thread{[this, work] {
@@ -75,6 +75,7 @@ class later {
 #else
         thread_ = std::thread{work};
 #endif
+        return thread_.joinable();
     }
     /// Waits for its end; false where there was none to wait for.
     bool join() {

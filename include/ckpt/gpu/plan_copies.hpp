@@ -16,15 +16,15 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// The copies of pieces that are read. Pieces are asked for in the order of the files.
+/// The copies of pieces that are read. Pieces are asked for in the order of phases, files and their bytes.
 class plan_copies {
   public:
     plan_copies(const plan_inputs& inputs, plan_grouping& grouping, upload_plan_data& plan);
 
     /// Where a piece ends, at `most` or before: what is moved has room in its slot. Sets whether all of it is.
-    [[nodiscard]] std::uint64_t end_of_piece(std::uint32_t file, upload_piece& piece, std::uint64_t most) const;
-    /// Adds the copies, moves and conversions of a piece of a file.
-    void add_piece(std::uint32_t file, upload_piece& piece);
+    [[nodiscard]] std::uint64_t end_of_piece(const read_place& of, upload_piece& piece, std::uint64_t most) const;
+    /// Adds the copies, moves and conversions of a piece.
+    void add_piece(const read_place& of, upload_piece& piece);
 
   private:
     /// Adds the copies of a piece to one target.
@@ -52,8 +52,10 @@ class plan_copies {
 /// and on the device, that one becomes longer instead.
 void add_built_copy(upload_plan_data& plan, const upload_piece& piece, const staged_copy& copy);
 
-/// Adds the pieces that the host builds. Small tensors share one, so that they are one copy where they lie together.
-void add_built_pieces(const std::vector<built_place>& places, std::uint64_t alignment, upload_plan_data& plan);
+/// Adds the pieces that the host builds in a phase. Small tensors share one, so that they are one copy where they lie
+/// together.
+void add_built_pieces(std::uint32_t phase, const std::vector<built_place>& places, std::uint64_t alignment,
+                      upload_plan_data& plan);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

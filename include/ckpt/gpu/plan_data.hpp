@@ -112,6 +112,8 @@ struct built_tensor {
     std::uint32_t node{}; ///< of the plan's gathers
     dtype type{};
     std::uint64_t numel{};
+    std::uint32_t phase{};  ///< number of its group in `upload_plan_options::order`
+    std::uint32_t pieces{}; ///< it is complete when so many pieces were issued
 };
 
 /// A record whose bytes are all read, and their checksum.
@@ -130,12 +132,14 @@ struct placed_tensor {
     upload_way way{};
     std::uint32_t target{};
     std::uint32_t rank{};
+    std::uint32_t phase{}; ///< number of its group in `upload_plan_options::order`, or of one before it
     const std::int64_t* shape{};
     const std::int64_t* strides{};
     std::uint64_t offset{}; ///< of element 0, in the target's memory
     std::uint64_t nbytes{}; ///< from the first to the last element; 0 where there are none
     std::uint64_t numel{};
     std::uint32_t storage{};         ///< equal numbers share memory, as the tensors of one storage do
+    std::uint32_t pieces{};          ///< it is complete when so many pieces were issued
     const tensor_extra* quantised{}; ///< scale and zero point of one that is quantised as a whole; null for others
 };
 
@@ -159,6 +163,7 @@ struct upload_plan_data final : counted {
     std::vector<device_cast> casts{};
     std::vector<built_part> parts{};
     std::vector<known_checksum> checksums{};
+    std::uint32_t phases{1};   ///< one for each group of `upload_plan_options::order`, and one for the others
     std::uint32_t storages{};  ///< how many different numbers of storages the tensors have
     std::uint64_t unchecked{}; ///< storages that are read in part, or have no checksum
     std::uint64_t piece_bytes{};

@@ -23,6 +23,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 struct byte_group {
     std::uint32_t target{};
     std::uint32_t file{};
+    std::uint32_t phase{};
     std::uint64_t begin{};
     std::uint64_t end{};
     std::uint64_t to{}; ///< in the target's memory
@@ -35,6 +36,20 @@ struct built_place {
     std::uint32_t built{}; ///< in `upload_plan_data::built`
     std::uint32_t target{};
     std::uint64_t to{};
+};
+
+/// Tensors that have equal elements, which the host builds once for all of them.
+struct equal_views {
+    std::uint32_t leaf{};  ///< node of the plan's gathers
+    std::uint32_t phase{}; ///< the first in which one of them is wanted
+    std::size_t first{};   ///< in the order in which equal ones stand together
+    std::size_t end{};
+};
+
+/// A tensor and what it is built as.
+struct built_use {
+    std::uint32_t tensor{};
+    std::uint32_t built{}; ///< in `upload_plan_data::built`
 };
 
 /// Gives every tensor its place.
@@ -53,10 +68,11 @@ class plan_grouping {
     [[nodiscard]] std::vector<std::uint32_t>& converted() noexcept { return converted_; }
     /// In the order of what is built.
     [[nodiscard]] const std::vector<built_place>& built_places() const noexcept { return built_places_; }
+    [[nodiscard]] const std::vector<built_use>& built_uses() const noexcept { return built_uses_; }
 
   private:
-    /// Stored bytes: what overlaps lies together; in a file image, so does what is nearly side by side and aligned
-    /// there.
+    /// Stored bytes: what overlaps lies together; in a file image, so does what is wanted in one phase, nearly side by
+    /// side and aligned there.
     [[nodiscard]] result<void> group_stored();
     /// The group that begins with stored bytes `first`; its `to` is how far behind a multiple of the alignment it
     /// begins. Returns the first that is not in it.
@@ -71,6 +87,7 @@ class plan_grouping {
     [[nodiscard]] result<void> place_converted();
     /// Tensors that the host builds: equal ones are built once, for all targets.
     [[nodiscard]] result<void> place_built();
+    [[nodiscard]] result<void> place_equal(std::span<const host_tensor> views);
     [[nodiscard]] error output_error(const tensor_data& data, std::uint32_t tensor) const;
     void number_storages();
     /// Room for `bytes`, at `lead` behind a multiple of `alignment`, which may be more than one.
@@ -83,6 +100,7 @@ class plan_grouping {
     std::vector<byte_group> groups_{};
     std::vector<std::uint32_t> converted_{};
     std::vector<built_place> built_places_{};
+    std::vector<built_use> built_uses_{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -30,6 +30,7 @@ struct stored_bytes {
     std::uint32_t tensor{};
     std::uint32_t target{};
     std::uint32_t file{};  ///< among `plan_inputs::files`; 0 for memory
+    std::uint32_t phase{}; ///< the first in which these bytes, or others that overlap them, are wanted
     std::uint64_t begin{}; ///< in the file, or the address
     std::uint64_t end{};
     std::uint64_t storage{}; ///< where its storage begins
@@ -37,6 +38,7 @@ struct stored_bytes {
     bool converted{};        ///< by the device, to the type of the plan's tensor
     dtype type{};            ///< as stored
     bool swap_bytes{};
+    bool behind_others{}; ///< what lies before it in its file is wanted in another phase
     /// Set where the tensor uses few of these bytes, as a slice by columns does; null for others.
     const tensor_data* sparse_view{};
     const storage_source* sparse_source{};
@@ -51,12 +53,29 @@ struct host_tensor {
     dtype wanted{};
 };
 
-/// A storage that tensors are made from, for its checksum.
-struct used_storage {
+/// What is read together: bytes of a file that are wanted in one phase.
+struct read_place {
     std::uint32_t file{};
+    std::uint32_t phase{};
+    /// By which runs are sorted: one number, because planning compares it more often than anything.
+    [[nodiscard]] std::uint64_t rank() const noexcept { return std::uint64_t{phase} << 32 | file; }
+    [[nodiscard]] friend bool operator==(const read_place& a, const read_place& b) noexcept {
+        return a.rank() == b.rank();
+    }
+    [[nodiscard]] friend bool operator<(const read_place& a, const read_place& b) noexcept {
+        return a.rank() < b.rank();
+    }
+};
+template <class T> [[nodiscard]] read_place place_of(const T& bytes) noexcept { return {bytes.file, bytes.phase}; }
+
+/// A storage that a tensor is made from, for its checksum.
+struct used_storage {
+    std::uint32_t tensor{};
+    std::uint32_t crc32{};
+    std::uint32_t file{};
+    std::uint32_t phase{};
     std::uint64_t begin{};
     std::uint64_t end{};
-    std::uint32_t crc32{};
     std::string_view key{};
     [[nodiscard]] friend bool operator==(const used_storage& a, const used_storage& b) noexcept {
         return a.file == b.file && a.begin == b.begin && a.end == b.end;
@@ -82,7 +101,7 @@ class plan_inputs {
     [[nodiscard]] result<void> finish();
 
     [[nodiscard]] const std::vector<planned_file>& files() const noexcept { return files_; }
-    /// In the order of targets, files and their bytes; what the device converts comes last.
+    /// In the order of targets, phases, files and their bytes; what the device converts comes last.
     [[nodiscard]] const std::vector<stored_bytes>& stored() const noexcept { return stored_; }
     /// How many of them are copied as they are.
     [[nodiscard]] std::size_t unconverted() const noexcept { return unconverted_; }
@@ -92,6 +111,10 @@ class plan_inputs {
   private:
     [[nodiscard]] std::uint32_t file_number(const source& from, std::string_view name);
     [[nodiscard]] std::uint32_t source_number(const storage_source* of);
+    /// The number of the first pattern of the order that matches the key; how many there are, where none does.
+    [[nodiscard]] std::uint32_t phase_of(std::string_view key);
+    /// Whether each pattern matches the key of some tensor.
+    [[nodiscard]] result<void> check_matches(const std::vector<pattern>& patterns) const;
 
     template <class T> [[nodiscard]] const T* copy(std::span<const T> numbers) {
         T* out = plan_.memory.allocate<T>(numbers.size() + 1);
@@ -114,6 +137,8 @@ class plan_inputs {
     /// Sparse views whose other bytes no tensor of the target needs are gathered by the host: else a slice by columns
     /// would take the room of the whole.
     void build_sparse_views();
+    /// What overlaps is read once, in the first phase that wants any of it.
+    void join_phases();
     void sort_stored();
     /// Makes a tensor's strides those of elements in row-major order.
     void make_dense(placed_tensor& placed, const tensor_data& data);
@@ -122,6 +147,7 @@ class plan_inputs {
     const upload_plan_options& options_;
     upload_plan_data& plan_;
     pattern_list selected_;
+    std::vector<pattern_list> order_{};
     std::vector<pattern_list> casts_{};
     std::vector<planned_file> files_{1}; // the first one stands for memory
     std::vector<const storage_source*> sources_{};

@@ -2,8 +2,9 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      state_dicts, and for which device each is meant; a layout, casts, a size of pieces.
-// Out:     `upload_plan`: what is read, each byte once and in the order of the file; what the host builds; the place of
-//          each tensor in the memory of its device; an estimate of the time.
+// Out:     `upload_plan`: what is read, each byte once, in the order of the file or in one of the caller's; what the
+// host
+//          builds; the place of each tensor in the memory of its device; an estimate of the time.
 // Refuses: tensors without values, casts that do not exist, sizes that overflow 64 bits.
 //
 // Planning reads only headers of the records that are used, and needs no device. A plan keeps its files open.
@@ -121,8 +122,8 @@ struct upload_plan_access {
 /// Plans the upload of several state_dicts to several devices; bytes of a file are read once for all of them.
 /// Tensors with parts (sparse, quantised by channel, wrapped) are uploaded as parts, under "key.part".
 /// Fails with the tensor's own error where one has no values, with `conversion` for a cast that does not exist, with
-/// `key_missing` for a pattern of `select` that matches no key, with `limit` for `alignment` or `piece_bytes` outside
-/// their range. Nothing is left out silently.
+/// `key_missing` for a pattern of `select` or `order` that matches no key, with `limit` for `alignment` or
+/// `piece_bytes` outside their range. Nothing is left out silently.
 [[nodiscard]] result<upload_plan> plan_upload(std::span<const upload_target> targets,
                                               const upload_plan_options& options = {});
 /// The same for one device.

@@ -36,7 +36,10 @@ struct upload_cast {
 
 /// How an upload is planned.
 struct upload_plan_options {
-    std::vector<pattern> select{};    ///< patterns of keys to upload; empty: all keys
+    std::vector<pattern> select{}; ///< patterns of keys to upload; empty: all keys
+    /// In which order tensors are read: a group for each pattern, of the tensors whose keys it matches and none before
+    /// it does; then all others. Tensors that share bytes come with the first of them. Empty: the order of the files.
+    std::vector<pattern> order{};
     std::vector<upload_cast> casts{}; ///< the first one that matches a key counts
     upload_layout layout{upload_layout::file_image};
     std::uint64_t alignment{256};                      ///< of each tensor; a power of two, 16 to 4,096

@@ -13,18 +13,18 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 CKPT_DETAIL_DEF plan_copies::plan_copies(const plan_inputs& inputs, plan_grouping& grouping, upload_plan_data& plan)
     : stored_{inputs.stored()}, groups_{grouping.groups()}, converted_{grouping.converted()}, plan_{plan} {
     sort_unsorted(grouping.groups(), [](const byte_group& a, const byte_group& b) {
-        if (a.file != b.file) return a.file < b.file;
+        if (place_of(a) != place_of(b)) return place_of(a) < place_of(b);
         return a.begin < b.begin;
     });
     sort_unsorted(grouping.converted(), [this](std::uint32_t a, std::uint32_t b) {
         const stored_bytes& x = stored_[a];
         const stored_bytes& y = stored_[b];
-        if (x.file != y.file) return x.file < y.file;
+        if (place_of(x) != place_of(y)) return place_of(x) < place_of(y);
         return x.begin < y.begin;
     });
 }
 
-CKPT_DETAIL_DEF std::uint64_t plan_copies::end_of_piece(std::uint32_t file, upload_piece& piece,
+CKPT_DETAIL_DEF std::uint64_t plan_copies::end_of_piece(const read_place& of, upload_piece& piece,
                                                         std::uint64_t most) const {
     constexpr std::uint64_t page = file::direct_alignment;
     const std::uint64_t begin = piece.begin / page * page;
@@ -41,7 +41,7 @@ CKPT_DETAIL_DEF std::uint64_t plan_copies::end_of_piece(std::uint32_t file, uplo
     std::uint64_t limit = begin + plan_.piece_bytes - (piece.apart ? 0 : moved);
     for (std::size_t i = next_group_; i < groups_.size(); ++i) {
         const byte_group& g = groups_[i];
-        if (g.file != file || g.begin >= most || g.begin >= limit) break;
+        if (place_of(g) != of || g.begin >= most || g.begin >= limit) break;
         // What is not moved stays where it was read: in the slot, before what is moved.
         const bool ends = g.moved == 0 ? piece.apart && g.begin - begin + moved > plan_.piece_bytes / 2
                                        : (piece.apart ? 0 : g.end - begin) + moved + g.moved > plan_.piece_bytes;
@@ -61,14 +61,15 @@ CKPT_DETAIL_DEF std::uint64_t plan_copies::end_of_piece(std::uint32_t file, uplo
     return most;
 }
 
-CKPT_DETAIL_DEF void plan_copies::add_piece(std::uint32_t file, upload_piece& piece) {
+CKPT_DETAIL_DEF void plan_copies::add_piece(const read_place& of, upload_piece& piece) {
     const std::uint64_t end = piece.begin + piece.bytes;
-    for (; next_group_ < groups_.size() && groups_[next_group_].file == file && groups_[next_group_].begin < end;
-         ++next_group_)
+    for (; next_group_ < groups_.size(); ++next_group_) {
+        if (place_of(groups_[next_group_]) != of || groups_[next_group_].begin >= end) break;
         open_groups_.push_back(next_group_);
+    }
     for (; next_converted_ < converted_.size(); ++next_converted_) {
         const stored_bytes& s = stored_[converted_[next_converted_]];
-        if (s.file != file || s.begin >= end) break;
+        if (place_of(s) != of || s.begin >= end) break;
         open_converted_.push_back(next_converted_);
     }
     moved_begin_ = moved_end_ = piece.apart ? 0 : align_up(piece.bytes, 16);
@@ -95,6 +96,7 @@ CKPT_DETAIL_DEF void plan_copies::add_copies(std::uint32_t target, const upload_
         if (piece.apart) {
             plan_.moves.push_back({next.from, moved_end_, next.bytes});
             plan_.copies.back().from = std::exchange(moved_end_, moved_end_ + next.bytes);
+            plan_.slot_bytes = (std::max)(plan_.slot_bytes, align_up(moved_end_, file::direct_alignment));
         }
         small_before = is_small;
     }
@@ -157,8 +159,8 @@ CKPT_DETAIL_DEF void add_built_copy(upload_plan_data& plan, const upload_piece& 
     plan.copies.push_back(copy);
 }
 
-CKPT_DETAIL_DEF void add_built_pieces(const std::vector<built_place>& places, std::uint64_t alignment,
-                                      upload_plan_data& plan) {
+CKPT_DETAIL_DEF void add_built_pieces(std::uint32_t phase, const std::vector<built_place>& places,
+                                      std::uint64_t alignment, upload_plan_data& plan) {
     const auto empty_piece = [&plan] {
         return upload_piece{.run = no_run, .first_copy = count_of(plan.copies), .first_part = count_of(plan.parts)};
     };
@@ -171,12 +173,15 @@ CKPT_DETAIL_DEF void add_built_pieces(const std::vector<built_place>& places, st
         plan.built_bytes += piece.bytes;
         piece = empty_piece();
     };
-    std::size_t own = 0; // the first place of the tensor in hand
-    for (std::uint32_t b = 0; b < plan.built.size(); ++b) {
-        const built_tensor& t = plan.built[b];
+    const auto first_built = std::partition_point(plan.built.begin(), plan.built.end(),
+                                                  [&](const built_tensor& t) { return t.phase < phase; });
+    auto b = static_cast<std::uint32_t>(first_built - plan.built.begin());
+    auto own = std::partition_point(places.begin(), places.end(), [&](const built_place& p) { return p.built < b; });
+    for (; b < plan.built.size() && plan.built[b].phase == phase; ++b) {
+        built_tensor& t = plan.built[b];
         const std::uint64_t size = itemsize(t.type);
-        std::size_t end = own;
-        while (end < places.size() && places[end].built == b) ++end;
+        auto end = own; // behind its places
+        while (end != places.end() && end->built == b) ++end;
         for (std::uint64_t first = 0; first < t.numel;) {
             std::uint64_t at = align_up(piece.bytes, alignment);
             if (at >= plan.piece_bytes || (first == 0 && at != 0 && t.numel * size > plan.piece_bytes - at)) {
@@ -185,11 +190,12 @@ CKPT_DETAIL_DEF void add_built_pieces(const std::vector<built_place>& places, st
             }
             const std::uint64_t n = (std::min)(t.numel - first, (plan.piece_bytes - at) / size);
             plan.parts.push_back({b, first, n, at});
-            for (std::size_t i = own; i < end; ++i)
-                add_built_copy(plan, piece, {places[i].target, false, at, n * size, places[i].to + first * size});
+            for (auto place = own; place != end; ++place)
+                add_built_copy(plan, piece, {place->target, false, at, n * size, place->to + first * size});
             piece.bytes = at + n * size;
             first += n;
         }
+        t.pieces = count_of(plan.pieces) + 1; // with the piece in hand
         own = end;
     }
     finish();

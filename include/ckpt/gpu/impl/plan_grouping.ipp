@@ -38,7 +38,9 @@ CKPT_DETAIL_DEF std::size_t plan_grouping::gather_group(std::size_t first, byte_
     byte_group next;
     while (end < inputs_.unconverted()) {
         const stored_bytes& s = inputs_.stored()[end];
-        if (s.target != group.target || s.file != group.file || s.begin < group.end || s.begin > group.end + gap) break;
+        if (s.target != group.target || place_of(s) != place_of(group) || s.begin < group.end ||
+            s.begin > group.end + gap || s.behind_others)
+            break;
         const std::size_t after = gather_overlapping(end, next);
         if ((next.begin - next.to - (group.begin - group.to)) % options_.alignment != 0) break;
         group.end = next.end;
@@ -50,11 +52,11 @@ CKPT_DETAIL_DEF std::size_t plan_grouping::gather_group(std::size_t first, byte_
 CKPT_DETAIL_DEF std::size_t plan_grouping::gather_overlapping(std::size_t first, byte_group& group) const {
     const std::vector<stored_bytes>& stored = inputs_.stored();
     const stored_bytes& head = stored[first];
-    group = {.target = head.target, .file = head.file, .begin = head.begin, .end = head.end};
+    group = {.target = head.target, .file = head.file, .phase = head.phase, .begin = head.begin, .end = head.end};
     std::size_t end = first + 1;
     for (; end < inputs_.unconverted(); ++end) {
         const stored_bytes& s = stored[end];
-        if (s.begin >= group.end || s.target != group.target || s.file != group.file ||
+        if (s.begin >= group.end || s.target != group.target || place_of(s) != place_of(group) ||
             (s.storage != head.storage && !(s.aligned && head.aligned)))
             break;
         group.end = (std::max)(group.end, s.end);
@@ -82,7 +84,7 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_group(byte_group& group) {
     group.to = *room;
     if (is_image() && bytes < moved_bytes && !groups_.empty()) {
         byte_group& last = groups_.back();
-        if (last.end - last.begin < moved_bytes && last.target == group.target && last.file == group.file)
+        if (last.end - last.begin < moved_bytes && last.target == group.target && place_of(last) == place_of(group))
             for (byte_group* g : {&last, &group})
                 g->moved = static_cast<std::uint32_t>(align_up(g->end - g->begin, options_.alignment));
     }
@@ -128,28 +130,45 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_built() {
         if (a.data->storage_offset != b.data->storage_offset) return a.data->storage_offset < b.data->storage_offset;
         return a.wanted != b.wanted ? a.wanted < b.wanted : a.tensor < b.tensor;
     });
-    std::vector<std::uint64_t> offsets(plan_.targets.size(), no_offset); // of the tensor in hand, for each target
-    std::uint32_t leaf = 0;
+    std::vector<equal_views> all;
     for (std::size_t i = 0; i < order.size(); ++i) {
         const host_tensor& h = order[i];
         const std::uint32_t own = plan_.plan.add_leaf(h.data, h.source);
-        const bool same = i > 0 && order[i - 1].wanted == h.wanted && plan_.plan.same_view(leaf, own);
-        if (!same) {
-            leaf = own;
+        if (i == 0 || order[i - 1].wanted != h.wanted || !plan_.plan.same_view(all.back().leaf, own)) {
             if (!plan_.plan.in_proportion(own)) return output_error(*h.data, h.tensor);
-            std::fill(offsets.begin(), offsets.end(), no_offset);
-            plan_.built.push_back({plan_.plan.cast(own, h.wanted), h.wanted, h.data->numel});
-            plan_.built_from += bytes_read_for(*h.data);
+            all.push_back({own, plan_.tensors[h.tensor].phase, i});
         }
+        all.back().phase = (std::min)(all.back().phase, plan_.tensors[h.tensor].phase);
+        all.back().end = i + 1;
+    }
+    sort_unsorted(all, [](const equal_views& a, const equal_views& b) {
+        return a.phase != b.phase ? a.phase < b.phase : a.first < b.first;
+    });
+    for (const equal_views& v : all) {
+        const host_tensor& h = order[v.first];
+        plan_.built.push_back({plan_.plan.cast(v.leaf, h.wanted), h.wanted, h.data->numel, v.phase});
+        plan_.built_from += bytes_read_for(*h.data);
+        if (auto placed = place_equal(std::span{order}.subspan(v.first, v.end - v.first)); !placed) return placed;
+    }
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> plan_grouping::place_equal(std::span<const host_tensor> views) {
+    const built_tensor& built = plan_.built.back();
+    const std::uint32_t number = count_of(plan_.built) - 1;
+    const std::size_t before = built_places_.size();
+    for (const host_tensor& h : views) {
         placed_tensor& t = plan_.tensors[h.tensor];
-        std::uint64_t& at = offsets[t.target];
-        if (at == no_offset) {
+        t.phase = built.phase;
+        built_uses_.push_back({h.tensor, number});
+        std::size_t place = before;
+        while (place < built_places_.size() && built_places_[place].target != t.target) ++place;
+        if (place == built_places_.size()) {
             const auto room = reserve(t.target, 0, t.nbytes, options_.alignment);
             if (!room) return room.error();
-            at = *room;
-            built_places_.push_back({count_of(plan_.built) - 1, t.target, at});
+            built_places_.push_back({number, t.target, *room});
         }
-        t.offset = at;
+        t.offset = built_places_[place].to;
     }
     return {};
 }
@@ -166,8 +185,8 @@ CKPT_DETAIL_DEF void plan_grouping::number_storages() {
     std::uint32_t next = 0;
     for (std::size_t i = 0; i < inputs_.unconverted(); ++i) {
         const stored_bytes& s = stored[i];
-        if (i > 0 &&
-            (stored[i - 1].target != s.target || stored[i - 1].file != s.file || stored[i - 1].storage != s.storage))
+        if (i > 0 && (stored[i - 1].target != s.target || place_of(stored[i - 1]) != place_of(s) ||
+                      stored[i - 1].storage != s.storage))
             ++next;
         plan_.tensors[s.tensor].storage = next;
     }

@@ -18,6 +18,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF plan_inputs::plan_inputs(const upload_plan_options& options, upload_plan_data& plan)
     : options_{options}, plan_{plan}, selected_{options.select} {
+    for (const pattern& p : options.order) order_.emplace_back(std::vector<pattern>{p});
     for (const upload_cast& c : options.casts) casts_.emplace_back(std::vector<pattern>{c.keys});
 }
 
@@ -34,7 +35,16 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add(const state_dict_data& weights, st
 }
 
 CKPT_DETAIL_DEF result<void> plan_inputs::finish() {
-    for (const pattern& p : options_.select) {
+    if (auto matched = check_matches(options_.select); !matched) return matched;
+    if (auto matched = check_matches(options_.order); !matched) return matched;
+    build_sparse_views();
+    if (!options_.order.empty()) join_phases();
+    sort_stored();
+    return sort_keys();
+}
+
+CKPT_DETAIL_DEF result<void> plan_inputs::check_matches(const std::vector<pattern>& patterns) const {
+    for (const pattern& p : patterns) {
         pattern_list one{{p}};
         if (std::none_of(plan_.tensors.begin(), plan_.tensors.end(),
                          [&](const placed_tensor& t) { return one.matches(t.key); }))
@@ -42,9 +52,12 @@ CKPT_DETAIL_DEF result<void> plan_inputs::finish() {
                          .detail = str_cat("no key matches ", quoted(p.text())),
                          .hint = "a loop over the state_dict gives its keys"};
     }
-    build_sparse_views();
-    sort_stored();
-    return sort_keys();
+    return {};
+}
+
+CKPT_DETAIL_DEF std::uint32_t plan_inputs::phase_of(std::string_view key) {
+    const auto matches = [key](pattern_list& p) { return p.matches(key); };
+    return static_cast<std::uint32_t>(std::find_if(order_.begin(), order_.end(), matches) - order_.begin());
 }
 
 CKPT_DETAIL_DEF std::uint32_t plan_inputs::file_number(const source& from, std::string_view name) {
@@ -101,6 +114,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
                          .type = wanted_type(key, data),
                          .target = target,
                          .rank = data.rank,
+                         .phase = order_.empty() ? 0 : phase_of(key),
                          .shape = copy(data.sizes()),
                          .strides = copy(data.steps()),
                          .numel = data.numel};
@@ -122,6 +136,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
                            (!casts || k->can_cast(data.type, placed.type));
     stored_bytes bytes{.tensor = count_of(plan_.tensors),
                        .target = target,
+                       .phase = placed.phase,
                        .converted = by_device,
                        .type = data.type,
                        .swap_bytes = foreign};
@@ -165,14 +180,16 @@ CKPT_DETAIL_DEF result<bool> plan_inputs::find_storage(const tensor_data& data, 
     if (place->from != nullptr && place->from->whole_file() != nullptr) {
         out.file = file_number(*place->from, from.file(data.storage));
         out.storage = place->from->base() + place->offset;
-        storages_.push_back({out.file, out.storage, out.storage + nbytes, place->crc32, from.key(data.storage)});
+        storages_.push_back(
+            {out.tensor, place->crc32, out.file, out.phase, out.storage, out.storage + nbytes, from.key(data.storage)});
         return true;
     }
     const auto bytes = from.bytes(data.storage);
     if (!bytes) return false;
     out.storage = reinterpret_cast<std::uintptr_t>(bytes->data());
     if (place->from != nullptr)
-        storages_.push_back({0, out.storage, out.storage + nbytes, place->crc32, from.key(data.storage)});
+        storages_.push_back(
+            {out.tensor, place->crc32, 0, out.phase, out.storage, out.storage + nbytes, from.key(data.storage)});
     else ++plan_.unchecked;
     return true;
 }
@@ -222,12 +239,37 @@ CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {
     });
 }
 
+CKPT_DETAIL_DEF void plan_inputs::join_phases() {
+    std::vector<stored_bytes*> order;
+    for (stored_bytes& s : stored_) order.push_back(&s);
+    sort_unsorted(order, [](const stored_bytes* a, const stored_bytes* b) {
+        return a->file != b->file ? a->file < b->file : a->begin < b->begin;
+    });
+    read_place before{};
+    for (std::size_t i = 0; i < order.size();) {
+        read_place joined = place_of(*order[i]);
+        std::uint64_t reach = order[i]->end;
+        std::size_t end = i + 1;
+        for (; end < order.size() && order[end]->file == joined.file && order[end]->begin < reach; ++end) {
+            reach = (std::max)(reach, order[end]->end);
+            joined.phase = (std::min)(joined.phase, order[end]->phase);
+        }
+        const bool behind_others = i > 0 && before.file == joined.file && before.phase != joined.phase;
+        for (; i < end; ++i) {
+            order[i]->phase = plan_.tensors[order[i]->tensor].phase = joined.phase;
+            order[i]->behind_others = behind_others;
+        }
+        before = joined;
+    }
+    for (used_storage& s : storages_) s.phase = plan_.tensors[s.tensor].phase;
+}
+
 CKPT_DETAIL_DEF void plan_inputs::sort_stored() {
     const auto wanted = [this](const stored_bytes& s) { return plan_.tensors[s.tensor].type; };
     sort_unsorted(stored_, [&](const stored_bytes& a, const stored_bytes& b) {
         if (a.converted != b.converted) return b.converted;
         if (a.target != b.target) return a.target < b.target;
-        if (a.file != b.file) return a.file < b.file;
+        if (place_of(a) != place_of(b)) return place_of(a) < place_of(b);
         if (a.begin != b.begin) return a.begin < b.begin;
         if (a.end != b.end) return a.end > b.end;
         if (a.type != b.type) return a.type < b.type;

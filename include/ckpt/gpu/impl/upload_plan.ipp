@@ -132,6 +132,7 @@ CKPT_DETAIL_DEF result<upload_plan> plan_upload(std::span<const upload_target> t
     auto out = detail::make_shared<upload_plan_data>();
     out->piece_bytes = options.piece_bytes;
     out->kernels = options.kernels;
+    out->phases = static_cast<std::uint32_t>(options.order.size()) + 1;
     plan_inputs inputs{options, *out};
     for (std::uint32_t t = 0; t < targets.size(); ++t) {
         const auto& weights = state_dict_access::data(targets[t].weights);
@@ -142,8 +143,7 @@ CKPT_DETAIL_DEF result<upload_plan> plan_upload(std::span<const upload_target> t
     if (auto done = inputs.finish(); !done) return std::move(done).failure();
     plan_grouping grouping{options, inputs, *out};
     if (auto placed = grouping.run(); !placed) return std::move(placed).failure();
-    plan_reads{inputs, grouping, *out}.run();
-    add_built_pieces(grouping.built_places(), options.alignment, *out);
+    plan_reads{options, inputs, grouping, *out}.run();
     for (const upload_piece& p : out->pieces)
         out->slot_bytes = (std::max)(out->slot_bytes, align_up(out->lead(p) + p.bytes, file::direct_alignment));
     return upload_plan_access::make(std::move(out));

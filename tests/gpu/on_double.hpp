@@ -1,0 +1,85 @@
+// tests/gpu/on_double.hpp: what tests of uploads over the double of the CUDA runtime have in common.
+//
+// SPDX-License-Identifier: MIT
+// In:      bytes of a file; tensors in device memory, and what they came from.
+// Out:     checks of doctest; options for small files; the double of GPUDirect Storage.
+#pragma once
+
+#include <ckpt/cuda.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/upload_files.hpp"
+#include "cuda_double.hpp"
+#include "cufile_double.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dlfcn.h>
+
+namespace on_double {
+
+using namespace test_support;
+using ckpt::cuda::upload_options;
+
+struct opened {
+    temporary_file path;
+    ckpt::state_dict weights;
+    explicit opened(const std::string& bytes, ckpt::io_mode how = ckpt::io_mode::map)
+        : path{bytes}, weights{ckpt::open(path.path(), {.io = how}).value().state_dict().value()} {}
+};
+
+/// Compares all tensors of a target with what they came from; the double is asked without waiting.
+inline void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& from, std::size_t target = 0) {
+    for (const std::string_view key : there.keys(target)) {
+        CAPTURE(std::string(key));
+        const auto t = there.at(key, target).value();
+        const auto origin = from.at(key).value();
+        CHECK(std::vector<std::int64_t>(t.shape.begin(), t.shape.end()) ==
+              std::vector<std::int64_t>(origin.shape().begin(), origin.shape().end()));
+        if (t.data == nullptr) {
+            CHECK(origin.numel() == 0);
+            continue;
+        }
+        std::uint64_t last = 0;
+        for (std::size_t d = 0; d < t.shape.size(); ++d)
+            last += static_cast<std::uint64_t>((t.shape[d] - 1) * t.strides[d]);
+        const auto bytes = cuda_double::read(t.data, static_cast<std::size_t>(last + 1) * ckpt::itemsize(t.dtype));
+        CHECK(dense_of(bytes, t.shape, t.strides, t.dtype) == values_of(origin, t.dtype));
+    }
+}
+
+/// No violation, and nothing left behind.
+inline void clean_end() {
+    cuda_double::end();
+    CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
+}
+
+/// Small pieces and few slots, so that a small file goes round the ring many times.
+inline upload_options busy(unsigned readers = 0) {
+    upload_options out;
+    out.piece_bytes = 4'096;
+    out.slots = 2;
+    out.readers = readers;
+    return out;
+}
+
+/// The functions by which a test steers the double of GPUDirect Storage, which the program opens as any library.
+struct storage_double {
+    void* library{dlopen("libcufile.so.0", RTLD_NOW)};
+    template <class F> F* find(const char* name) const {
+        REQUIRE(library != nullptr);
+        return reinterpret_cast<F*>(dlsym(library, name));
+    }
+    void reset(cufile_failure failure, unsigned long good_reads = 0) const {
+        find<void(cufile_failure, unsigned long)>("cufile_double_reset")(failure, good_reads);
+    }
+    unsigned long reads() const { return find<unsigned long()>("cufile_double_reads")(); }
+    void end() const { find<void()>("cufile_double_end")(); }
+};
+
+} // namespace on_double
