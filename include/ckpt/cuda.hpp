@@ -14,6 +14,8 @@
 #include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/cuda_api.hpp>
 #include <ckpt/gpu/cuda_elements.hpp>
+#include <ckpt/gpu/cuda_staging.hpp>
+#include <ckpt/gpu/device_allocator.hpp>
 #include <ckpt/gpu/engine.hpp>
 #include <ckpt/gpu/upload_effort.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
@@ -60,6 +62,10 @@ struct upload_options {
     std::span<const device_place> places{};
     /// For plans for several devices: as `stream`, one for each target, and in place of it; none: the default ones.
     std::span<const cudaStream_t> streams{};
+    /// Gives all device memory but `places`, in place of the runtime; `stream_ordered` then has no meaning. What it is
+    /// told of are the caller's streams, which live as long as the device_tensors. The table itself is copied.
+    const device_allocator* allocator{};
+    staging_pool* staging{}; ///< keeps the pinned memory for later uploads; null: it is pinned for each
 };
 
 /// A tensor in device memory. Borrows from its device_tensors.
@@ -195,6 +201,7 @@ class device_tensors {
     how.progress = options.progress;
     how.past_host = options.past_host;
     how.places = options.places;
+    how.allocator = options.allocator;
     const detail::cuda_api api{options.stream_ordered};
     std::vector<cudaStream_t> streams(options.streams.begin(), options.streams.end());
     bool fits = streams.empty() || streams.size() == plan.targets();
@@ -207,7 +214,9 @@ class device_tensors {
         return e;
     }
     if (streams.empty()) streams.assign(plan.targets(), options.stream);
-    auto memory = detail::upload_beside(api, plan, how, std::span<const cudaStream_t>{streams});
+    detail::shared<detail::kept_rings<detail::cuda_api>> kept;
+    if (options.staging != nullptr) kept = staging_access::rings(*options.staging);
+    auto memory = detail::upload_beside(api, plan, how, std::span<const cudaStream_t>{streams}, kept);
     if (!memory) return std::move(memory).failure();
     return device_tensors{*std::move(memory)};
 }

@@ -10,6 +10,7 @@
 #include "cuda_double.hpp"
 #include "cufile_double.hpp"
 #include "opened_gds.hpp"
+#include "upload_rig.hpp"
 #include "widening.hpp"
 
 #include <cuda_bf16.h>
@@ -37,59 +38,18 @@ using ckpt::cuda::upload;
 using ckpt::cuda::upload_options;
 using cuda_double::mode;
 using namespace test_support;
+using namespace upload_rig;
 using widening_kernel::give_kernel_a_body;
 using widening_kernel::widening;
 namespace fs = std::filesystem;
 
 namespace {
 
-struct opened {
-    temporary_file path;
-    ckpt::state_dict weights;
-    explicit opened(const std::string& bytes, ckpt::io_mode how = ckpt::io_mode::map)
-        : path{bytes}, weights{ckpt::open(path.path(), {.io = how}).value().state_dict().value()} {}
-};
-
-/// Compares all tensors of a target with what they came from; the double is asked without waiting.
-void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& from, std::size_t target = 0) {
-    for (const std::string_view key : there.keys(target)) {
-        CAPTURE(std::string(key));
-        const auto t = there.at(key, target).value();
-        const auto origin = from.at(key).value();
-        CHECK(std::vector<std::int64_t>(t.shape.begin(), t.shape.end()) ==
-              std::vector<std::int64_t>(origin.shape().begin(), origin.shape().end()));
-        if (t.data == nullptr) {
-            CHECK(origin.numel() == 0);
-            continue;
-        }
-        std::uint64_t last = 0;
-        for (std::size_t d = 0; d < t.shape.size(); ++d)
-            last += static_cast<std::uint64_t>((t.shape[d] - 1) * t.strides[d]);
-        const auto bytes = cuda_double::read(t.data, static_cast<std::size_t>(last + 1) * ckpt::itemsize(t.dtype));
-        CHECK(dense_of(bytes, t.shape, t.strides, t.dtype) == values_of(origin, t.dtype));
-    }
-}
-
-/// No violation, and nothing left behind.
-void clean_end() {
-    cuda_double::end();
-    CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
-}
-
 /// One tensor of several megabytes.
 std::string large_file() {
     return torch_file(
         pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}),
         {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}});
-}
-
-/// Small pieces and few slots, so that a small file goes round the ring many times.
-upload_options busy(unsigned readers = 0) {
-    upload_options out;
-    out.piece_bytes = 4'096;
-    out.slots = 2;
-    out.readers = readers;
-    return out;
 }
 
 } // namespace
