@@ -61,10 +61,10 @@ struct device_copy {
 /// - `record(event, stream)`: the event is behind what the stream has. `order(stream, event)`: the stream waits for it;
 ///   `wait_event(event)`: the calling thread does.
 /// - `copy(copies, stream)`: host to device, in any order among each other, behind what the stream has.
-/// - `can_reach(yes, device, other)`: whether a device can read the memory of another. `reach(other)`: the current
-/// device
-///   may do so from now on.
-/// - `copy_peer(copies, to, from, stream)`: from the memory of device `from` to that of device `to`, as `copy` does.
+/// - `can_reach(yes, device, other)`: whether a device can read the memory of another.
+/// - `reach(other)`: the current device may do so from now on. Nobody ends that.
+/// - `copy_peer(copies, to, from, stream)`: from memory of device `from` to that of device `to`, which may be the same
+///   device; as `copy` does.
 /// - `native(stream)`: the stream as `device_kernels` know it.
 /// - `failure(call, code)`: an error with the runtime's words.
 template <class A>

@@ -354,8 +354,8 @@ template <device_api Api> class upload_engine {
         return true;
     }
 
-    /// Large pieces that go to one device as they are, in a few large parts, may bypass the host; so may those that
-    /// others are copied from that device.
+    /// Large pieces that go to one device as they are, in a few large parts, may bypass the host, also where other
+    /// devices copy them from that one.
     [[nodiscard]] bool read_past_host(std::uint32_t p) {
         constexpr std::uint64_t worthwhile = std::uint64_t{1} << 18; // of each part, on average
         const upload_piece& piece = plan_.pieces[p];
@@ -420,6 +420,7 @@ template <device_api Api> class upload_engine {
         if (batch_.empty()) return {};
         if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);
         target.busy = true;
+        // What was read past the host is there already: the event is then of an earlier piece, or of none.
         if (const int code = api_.order(target.stream, s.events[*target.origin]); code != 0)
             return api_.failure(device_call::order, code);
         if (const int code = api_.copy_peer(batch_, target.device, origin.device, target.stream); code != 0)
