@@ -157,6 +157,12 @@ class simulated_link {
         }
         return 0;
     }
+    int can_reach(bool& yes, int, int) const noexcept {
+        yes = false;
+        return 0;
+    }
+    int reach(int) const noexcept { return 1; }
+    int copy_peer(std::span<const ckpt::device_copy>, int, int, stream) const noexcept { return 1; }
     void* native(stream) const noexcept { return nullptr; }
     [[nodiscard]] ckpt::error failure(ckpt::device_call, int) const {
         return {.code = ckpt::errc::internal, .detail = "the simulated device was asked for what it cannot do"};

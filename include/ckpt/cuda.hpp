@@ -14,6 +14,8 @@
 #include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/cuda_api.hpp>
 #include <ckpt/gpu/cuda_elements.hpp>
+#include <ckpt/gpu/cuda_staging.hpp>
+#include <ckpt/gpu/device_allocator.hpp>
 #include <ckpt/gpu/engine.hpp>
 #include <ckpt/gpu/upload_effort.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
@@ -63,6 +65,10 @@ struct upload_options {
     std::span<const device_place> places{};
     /// For plans for several devices: as `stream`, one for each target, and in place of it; none: the default ones.
     std::span<const cudaStream_t> streams{};
+    /// Gives all device memory but `places`, in place of the runtime; `stream_ordered` then has no meaning. What it is
+    /// told of are the caller's streams, which live as long as the device_tensors. The table itself is copied.
+    const device_allocator* allocator{};
+    staging_pool* staging{}; ///< keeps the pinned memory for later uploads; null: it is pinned for each
 };
 
 /// A tensor in device memory. Borrows from its device_tensors.
@@ -208,6 +214,7 @@ struct cuda_call {
     cuda_api api{};
     engine_options how{};
     std::vector<cudaStream_t> streams{}; ///< one for each target
+    shared<kept_rings<cuda_api>> kept{}; ///< null without a staging_pool
 };
 
 /// Fails where the streams of the options do not fit the targets of the plan.
@@ -222,6 +229,8 @@ struct cuda_call {
     out.how.progress = options.progress;
     out.how.past_host = options.past_host;
     out.how.places = options.places;
+    out.how.allocator = options.allocator;
+    if (options.staging != nullptr) out.kept = cuda::staging_access::rings(*options.staging);
     bool fits = out.streams.empty() || out.streams.size() == plan.targets();
     for (std::size_t t = 0; out.streams.empty() && t < plan.targets(); ++t)
         fits = fits && (options.stream == nullptr || plan.device(t) == plan.device(0));
@@ -262,7 +271,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI {
 [[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options) {
     const auto call = detail::make_call(plan, options);
     if (!call) return call.error();
-    auto memory = detail::upload_beside(call->api, plan, call->how, std::span<const cudaStream_t>{call->streams});
+    auto memory =
+        detail::upload_beside(call->api, plan, call->how, std::span<const cudaStream_t>{call->streams}, call->kept);
     if (!memory) return std::move(memory).failure();
     return device_tensors{*std::move(memory)};
 }

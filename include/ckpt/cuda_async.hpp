@@ -75,7 +75,7 @@ class pending_upload {
     const auto call = detail::make_call(plan, options);
     if (!call) return call.error();
     auto run = detail::upload_run<detail::cuda_api>::start(call->api, plan, call->how,
-                                                           std::span<const cudaStream_t>{call->streams});
+                                                           std::span<const cudaStream_t>{call->streams}, call->kept);
     if (!run) return std::move(run).failure();
     return pending_upload{*std::move(run)};
 }

@@ -209,6 +209,10 @@ constexpr error_text error_texts[] = {
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
+    {cudaErrorPeerAccessUnsupported, "cudaErrorPeerAccessUnsupported",
+     "peer access is not supported between these two devices"},
+    {cudaErrorPeerAccessAlreadyEnabled, "cudaErrorPeerAccessAlreadyEnabled", "peer access is already enabled"},
+    {cudaErrorPeerAccessNotEnabled, "cudaErrorPeerAccessNotEnabled", "peer access has not been enabled"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorHostMemoryAlreadyRegistered, "cudaErrorHostMemoryAlreadyRegistered",
      "part or all of the requested memory range is already mapped"},
@@ -271,6 +275,30 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device)
         if (device < 0 || device >= m.with.devices) return cudaErrorInvalidDevice;
         *value = attribute(m, device, which);
         return cudaSuccess;
+    });
+}
+cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int other) {
+    return plain_call("cudaDeviceCanAccessPeer", [&](model& m) {
+        if (device < 0 || device >= m.with.devices || other < 0 || other >= m.with.devices)
+            return cudaErrorInvalidDevice;
+        *can = device != other && m.unreachable.count({device, other}) == 0 ? 1 : 0;
+        return cudaSuccess;
+    });
+}
+cudaError_t cudaDeviceEnablePeerAccess(int other, unsigned flags) {
+    return call("cudaDeviceEnablePeerAccess", [&](model& m) {
+        const int device = m.thread().device;
+        if (other < 0 || other >= m.with.devices || other == device) return cudaErrorInvalidDevice;
+        if (flags != 0) return cudaErrorInvalidValue;
+        if (m.unreachable.count({device, other}) != 0) return cudaErrorPeerAccessUnsupported;
+        if (!m.peers_enabled.insert({device, other}).second) return cudaErrorPeerAccessAlreadyEnabled;
+        m.contexts[static_cast<std::size_t>(other)] = true;
+        return cudaSuccess;
+    });
+}
+cudaError_t cudaDeviceDisablePeerAccess(int other) {
+    return call("cudaDeviceDisablePeerAccess", [&](model& m) {
+        return m.peers_enabled.erase({m.thread().device, other}) != 0 ? cudaSuccess : cudaErrorPeerAccessNotEnabled;
     });
 }
 cudaError_t cudaDeviceSynchronize() {
@@ -527,6 +555,11 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
         if (out == cudaSuccess && bytes != 0 &&
             (m.find(to)->device != to_device || m.find(from)->device != from_device))
             m.report(kind::wrong_device, m.here() + ": the memory is not of the devices that the call names");
+        if (out == cudaSuccess && to_device != from_device) {
+            const bool direct = m.peers_enabled.count({to_device, from_device}) != 0 ||
+                                m.peers_enabled.count({from_device, to_device}) != 0;
+            (direct ? m.total.peer_bytes : m.total.staged_bytes) += bytes;
+        }
         return out;
     });
 }

@@ -87,6 +87,8 @@ struct counters {
     std::uint64_t copied_bytes{0};
     std::uint64_t batches{0};
     std::uint64_t kernels{0};
+    std::uint64_t peer_bytes{0};   ///< copied between devices, over their link
+    std::uint64_t staged_bytes{0}; ///< copied between devices by way of the host: neither can access the other
     std::size_t registered_bytes{0};
     std::size_t peak_registered_bytes{0};
     std::vector<std::size_t> device_bytes{};
@@ -113,6 +115,8 @@ void fail_call(std::uint64_t n, cudaError_t error, bool sticky = false);
 /// The bytes of device memory, without waiting for anything.
 [[nodiscard]] std::vector<std::byte> read(const void* device, std::size_t bytes);
 void set_memory(int device, std::size_t bytes);
+/// Whether a device can access the memory of another; at first all can. Programs must enable it all the same.
+void set_peer_access(int device, int other, bool can);
 /// Whether the device has a context: it was made current, or was so when a call needed one.
 [[nodiscard]] bool has_context(int device);
 void set_attribute(int device, cudaDeviceAttr attribute, int value);

@@ -44,6 +44,8 @@ void model::reset(const options& w) {
     captures.clear();
     log.clear();
     attributes.clear();
+    unreachable.clear();
+    peers_enabled.clear();
     const auto devices = static_cast<std::size_t>(std::max(w.devices, 0));
     total = {};
     total.device_bytes.assign(devices, 0);
@@ -436,6 +438,12 @@ counters totals() {
 }
 std::vector<std::byte> read(const void* device, std::size_t bytes) {
     return with_model([&](model& m) { return m.read(device, bytes); });
+}
+void set_peer_access(int device, int other, bool can) {
+    with_model([&](model& m) {
+        if (can) m.unreachable.erase({device, other});
+        else m.unreachable.insert({device, other});
+    });
 }
 bool has_context(int device) {
     return with_model([&](model& m) { return static_cast<bool>(m.contexts[static_cast<std::size_t>(device)]); });

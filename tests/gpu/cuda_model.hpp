@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <unordered_map>
 
@@ -111,6 +112,8 @@ class model {
     counters total{};
     std::vector<std::size_t> capacity{};
     std::map<std::pair<int, int>, int> attributes{};
+    std::set<std::pair<int, int>> unreachable{};   ///< a device, and another one whose memory it cannot access
+    std::set<std::pair<int, int>> peers_enabled{}; ///< a device, and another one whose memory it accesses
     [[nodiscard]] std::vector<std::byte> read(const void* device, std::size_t bytes);
     void* write_directly(void* device, std::size_t bytes); ///< by GPUDirect Storage; nothing where it may not
 

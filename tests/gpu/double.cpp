@@ -768,6 +768,96 @@ TEST_CASE("events order work across streams and devices, as deep as it goes") {
     }
 }
 
+TEST_CASE("a copy between devices that does not wait for what it copies, or is not waited for") {
+    for (const bool second : {false, true})
+        caught(kind::race, [&](bool right) {
+            const rig r;
+            void* there = nullptr;
+            cudaStream_t other{};
+            cudaEvent_t behind{};
+            cudaSetDevice(1);
+            cudaMalloc(&there, bytes);
+            cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+            cudaEventCreateWithFlags(&behind, cudaEventDisableTiming);
+            r.up(r.a);
+            cudaEventRecord(r.event, r.a);
+            if (right || second) cudaStreamWaitEvent(other, r.event, 0);
+            cudaMemcpyPeerAsync(there, 1, r.device, 0, bytes, other);
+            cudaEventRecord(behind, other);
+            if (right || !second) cudaStreamWaitEvent(r.a, behind, 0);
+            cudaMemsetAsync(r.device, 0, bytes, r.a); // writes what is being copied
+            wait(other);
+            cudaEventDestroy(behind);
+            cudaStreamDestroy(other);
+            cudaFree(there);
+            cudaSetDevice(0);
+        });
+}
+
+TEST_CASE("memory is freed that is being copied to another device") {
+    caught(kind::freed_in_use, [](bool right) {
+        const rig r;
+        void *here = nullptr, *there = nullptr;
+        cudaStream_t other{};
+        cudaMalloc(&here, bytes);
+        cudaSetDevice(1);
+        cudaMalloc(&there, bytes);
+        cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+        cudaMemcpyPeerAsync(there, 1, here, 0, bytes, other);
+        if (right) wait(other);
+        cudaSetDevice(0);
+        cudaFree(here);
+        cudaSetDevice(1);
+        wait(other);
+        cudaStreamDestroy(other);
+        cudaFree(there);
+        cudaSetDevice(0);
+    });
+}
+
+TEST_CASE("peers: who can access whom is asked, enabled once, and decides how a copy goes") {
+    cuda_double::reset({.devices = 3});
+    cuda_double::set_peer_access(2, 0, false);
+    int can = -1;
+    CHECK(cudaDeviceCanAccessPeer(&can, 1, 0) == cudaSuccess);
+    CHECK(can == 1);
+    CHECK(cudaDeviceCanAccessPeer(&can, 2, 0) == cudaSuccess);
+    CHECK(can == 0);
+    CHECK(cudaDeviceCanAccessPeer(&can, 1, 1) == cudaSuccess);
+    CHECK(can == 0);
+    CHECK(cudaDeviceCanAccessPeer(&can, 1, 3) == cudaErrorInvalidDevice);
+    CHECK(cudaGetLastError() == cudaErrorInvalidDevice);
+
+    void *here = nullptr, *there = nullptr;
+    CHECK(cudaMalloc(&here, bytes) == cudaSuccess);
+    CHECK(cudaSetDevice(1) == cudaSuccess);
+    CHECK(cudaMalloc(&there, bytes) == cudaSuccess);
+    cudaStream_t stream{};
+    CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+    CHECK(cudaMemcpyPeerAsync(there, 1, here, 0, bytes, stream) == cudaSuccess);
+    CHECK(cuda_double::totals().staged_bytes == bytes);
+    CHECK(cudaDeviceEnablePeerAccess(0, 1) == cudaErrorInvalidValue);
+    CHECK(cudaDeviceEnablePeerAccess(1, 0) == cudaErrorInvalidDevice);
+    CHECK(cudaDeviceEnablePeerAccess(0, 0) == cudaSuccess);
+    CHECK(cudaDeviceEnablePeerAccess(0, 0) == cudaErrorPeerAccessAlreadyEnabled);
+    CHECK(cudaGetLastError() == cudaErrorPeerAccessAlreadyEnabled);
+    CHECK(cudaMemcpyPeerAsync(there, 1, here, 0, bytes, stream) == cudaSuccess);
+    CHECK(cuda_double::totals().peer_bytes == bytes);
+    CHECK(cuda_double::totals().staged_bytes == bytes);
+    CHECK(cudaDeviceDisablePeerAccess(0) == cudaSuccess);
+    CHECK(cudaDeviceDisablePeerAccess(0) == cudaErrorPeerAccessNotEnabled);
+    CHECK(cudaSetDevice(2) == cudaSuccess);
+    CHECK(cudaDeviceEnablePeerAccess(0, 0) == cudaErrorPeerAccessUnsupported);
+    CHECK(cudaSetDevice(1) == cudaSuccess);
+    wait(stream);
+    CHECK(cudaStreamDestroy(stream) == cudaSuccess);
+    CHECK(cudaFree(there) == cudaSuccess);
+    CHECK(cudaSetDevice(0) == cudaSuccess);
+    CHECK(cudaFree(here) == cudaSuccess);
+    cuda_double::end();
+    CHECK(cuda_double::report() == "");
+}
+
 TEST_CASE("several threads wait while one issues") {
     for (const cuda_double::options& way : ways()) {
         cuda_double::reset(way);

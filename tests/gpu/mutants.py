@@ -29,13 +29,15 @@ MUTANTS = {
     ),
     "event_is_not_remembered": ("        s.pending[t] = true;", "        s.pending[t] = false;"),
     "event_before_the_copy": (
-        "        target.busy = true;\n",
+        "        target.busy = true;\n"
+        "        if (const int code = api_.copy(batch_, target.stream);",
         "        target.busy = true;\n"
         "        if (const int early = api_.record(s.events[t], target.stream); early != 0) return "
         "api_.failure(device_call::record, early);\n"
         "        s.pending[t] = true;\n"
         "        if (piece.casts == 0) return api_.copy(batch_, target.stream) == 0 ? result<void>{} : "
-        "result<void>{api_.failure(device_call::copy, 1)};\n",
+        "result<void>{api_.failure(device_call::copy, 1)};\n"
+        "        if (const int code = api_.copy(batch_, target.stream);",
     ),
     "no_event_at_the_end": (
         "        if (const int code = api.record(target.done, target.stream); code != 0) return "
@@ -88,8 +90,10 @@ MUTANTS = {
     "copies_on_the_current_device": (
         "        if (const int code = scope.use(target.device); code != 0) return "
         "api_.failure(device_call::use_device, code);\n"
-        "        target.busy = true;",
-        "        target.busy = true;",
+        "        target.busy = true;\n"
+        "        if (const int code = api_.copy(batch_, target.stream);",
+        "        target.busy = true;\n"
+        "        if (const int code = api_.copy(batch_, target.stream);",
     ),
     "ring_is_unpinned_too_early": (
         "        std::optional<error> first;\n"
@@ -99,7 +103,7 @@ MUTANTS = {
         "        const auto keep",
     ),
     "ring_is_not_unpinned": (
-        "        const auto [call, code] = ring_.release(api_);\n"
+        "        const auto [call, code] = leave_ring(!first);\n"
         "        keep(call, code);\n",
         "",
     ),
@@ -133,8 +137,8 @@ MUTANTS = {
         "",
     ),
     "an_error_that_was_overcome_is_left": (
-        "        api.forget();\n        reason = std::move(refused.detail);",
-        "        reason = std::move(refused.detail);",
+        "        api.forget();\n        reason_ = std::move(refused.detail);",
+        "        reason_ = std::move(refused.detail);",
     ),
     "frees_before_it_waits": (
         "        (void)drain(scope);\n"
@@ -144,8 +148,8 @@ MUTANTS = {
         "        if (abandoned_) return;",
     ),
     "pool_memory_is_freed_in_another_order": (
-        "(void)api_.release(t.memory, t.caller);",
-        "(void)api_.release(t.memory, t.stream);",
+        "(void)release(t.memory, plan_->targets[i].bytes, t, t.caller);",
+        "(void)release(t.memory, plan_->targets[i].bytes, t, t.stream);",
     ),
     "captures_of_others_are_spoiled": (
         "        if (!relaxed_) relaxed_ = api_.capture(capture_) == 0;\n",
@@ -163,7 +167,8 @@ MUTANTS = {
     ),
     "memory_leaks": ("            t.owned = true;\n", ""),
     "scratch_leaks": (
-        "            keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));\n",
+        "            keep(device_call::release,\n"
+        "                 release(std::exchange(t.scratch, nullptr), plan_->targets[i].scratch, t, t.stream));\n",
         "            t.scratch = nullptr;\n",
     ),
     "events_leak": (
@@ -301,6 +306,95 @@ MUTANTS = {
         "if (i >= options.places.size() || options.places[i].bytes < bytes)",
         "if (i >= options.places.size())",
     ),
+    "what_goes_on_is_freed": ("        if (abandoned_) return;\n", ""),
+    "memory_of_an_allocator_is_written_early": (
+        "        if (t.memory == nullptr || (t.owned && allocator_.allocate == nullptr)) return {};",
+        "        if (t.memory == nullptr || t.owned) return {};",
+    ),
+    "scratch_of_an_allocator_is_written_early": (
+        "        if (wanted.scratch != 0 && !t.origin)\n"
+        "            if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;\n"
+        "        return follow_caller(t);",
+        "        if (auto ordered = follow_caller(t); !ordered) return ordered;\n"
+        "        if (wanted.scratch != 0 && !t.origin) return allocate(t.scratch, wanted.scratch, t);\n"
+        "        return {};",
+    ),
+    "an_allocator_gets_its_memory_back_in_another_order": (
+        "allocator_.release(allocator_.context, memory, static_cast<std::size_t>(bytes), t.device, "
+        "api_.native(t.caller));",
+        "allocator_.release(allocator_.context, memory, static_cast<std::size_t>(bytes), t.device, "
+        "api_.native(t.stream));",
+    ),
+    "memory_of_an_allocator_is_freed_by_the_runtime": (
+        "        if (allocator_.release == nullptr) return api_.release(memory, stream);",
+        "        if (t.device >= 0) return api_.release(memory, stream);",
+    ),
+    "misaligned_memory_is_kept": (
+        "        if (void* const memory = std::exchange(out, nullptr); memory != nullptr)\n"
+        "            (void)release(memory, bytes, t, t.caller);\n",
+        "        out = nullptr;\n",
+    ),
+    "a_ring_is_kept_too_early": (
+        "        std::optional<error> first;\n"
+        "        const auto keep",
+        "        (void)leave_ring(true);\n"
+        "        std::optional<error> first;\n"
+        "        const auto keep",
+    ),
+    "a_ring_of_a_lost_device_is_kept": ("leave_ring(!first);", "leave_ring(true);"),
+    "a_kept_ring_is_too_small": (
+        "        return slot_bytes != 0 && slots <= pinned_bytes() / slot_bytes;",
+        "        return slot_bytes != 0;",
+    ),
+    "slots_of_a_kept_ring_lie_in_two_registrations": (
+        "        slot_bytes_ = in_parts() ? step_ : static_cast<std::size_t>(slot_bytes);",
+        "        slot_bytes_ = static_cast<std::size_t>(slot_bytes);",
+    ),
+    "a_ring_in_parts_is_taken_for_a_whole_one": (
+        "        if (in_parts()) return slot_bytes <= step_ && slots <= pinned_ / step_;\n",
+        "",
+    ),
+    "a_ring_that_does_not_fit_is_used": (
+        "        if (is_fit) out.cut(slot_bytes);\n"
+        "        else if (const auto [call, code] = out.release(api_); code != 0) return api_.failure(call, code);\n",
+        "        out.cut(slot_bytes);\n",
+    ),
+    "kept_rings_leak": ("    ~kept_rings() override { (void)free_idle(); }", "    ~kept_rings() override {}"),
+    "kept_rings_are_freed_with_another_device": ("                (void)scope.insist_on(k.device);\n", ""),
+    "a_replica_does_not_wait_for_its_origin": (
+        "        if (const int code = api_.order(target.stream, s.events[*target.origin]); code != 0)\n"
+        "            return api_.failure(device_call::order, code);\n",
+        "",
+    ),
+    "a_replica_waits_for_the_first_of_its_chain": (
+        "api_.order(target.stream, s.events[*target.origin]);",
+        "api_.order(target.stream, s.events[memory_.first_of(t)]);",
+    ),
+    "nobody_is_told_when_a_replica_is_there": ("        if (!target.is_origin) return {};", "        return {};"),
+    "a_replica_is_not_waited_for": (
+        "        target.busy = true;\n"
+        "        if (const int code = api_.order(",
+        "        if (const int code = api_.order(",
+    ),
+    "what_was_converted_is_not_copied": (
+        "            if (c.target == t) add(c.to, c.count * itemsize(c.wanted));",
+        "            if (c.target == t) add(c.to, 0);",
+    ),
+    "scratch_is_taken_for_memory": (
+        "            if (c.target == t && !c.to_scratch) add(c.to, c.bytes);",
+        "            if (c.target == t) add(c.to, c.bytes);",
+    ),
+    "what_was_read_past_the_host_is_not_copied": (
+        "                if (!is_replica && s.data == nullptr) continue;",
+        "                if (s.data == nullptr) continue;",
+    ),
+    "an_origin_may_be_written_too_early": (
+        "        if (const int code = api.order(origin.caller, target.done); code != 0)\n"
+        "            return api.failure(device_call::order, code);\n",
+        "",
+    ),
+    "peers_go_by_way_of_the_host": ("            code = api_.reach(other);\n", "            code = 0;\n"),
+    "a_refusal_of_a_peer_is_left": ("        if (code != 0) api_.forget();\n", ""),
 }
 
 TOKEN = re.compile(
@@ -316,8 +410,8 @@ def in_tokens(text):
     return " ".join(f"\n{t}\n" if t.startswith("#") else t for t in tokens)
 
 
-PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/pinned_ring.hpp", "gpu/upload_watch.hpp",
-         "gpu/device_memory.hpp", "gpu/engine.hpp", "gpu/upload_run.hpp"]
+PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/device_scope.hpp", "gpu/pinned_ring.hpp",
+         "gpu/kept_rings.hpp", "gpu/upload_watch.hpp", "gpu/device_memory.hpp", "gpu/engine.hpp", "gpu/upload_run.hpp"]
 DETAIL = "namespace ckpt::inline CKPT_DETAIL_ABI::detail"
 
 
@@ -334,7 +428,10 @@ def main():
         private += definitions(text)
         includes += [line for line in text.splitlines()
                      if line.startswith("#include") and not any(p in line for p in PARTS)]
-    out = ["// Made by mutants.py."] + sorted(set(includes)) + ['#include "mutants_probe.hpp"']
+    out = ["// Made by mutants.py."] + sorted(set(includes)) + ['#include "mutants_probe.hpp"',
+                                                                "using ckpt::detail::cuda_api;",
+                                                                "using ckpt::detail::shared;",
+                                                                "using ckpt::upload_plan;"]
     calls = []
     private = in_tokens(private)
     for name, edit in {"none": ("", ""), **MUTANTS}.items():
@@ -345,14 +442,18 @@ def main():
         out.append(f"namespace mutant_{name} {{\nusing namespace ckpt;\nusing namespace ckpt::detail;\n"
                    f"{body}}} // namespace mutant_{name}\n")
         out.append(f"struct engine_{name} {{\n    using options = mutant_{name}::engine_options;\n"
-                   f"    static auto run(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
-                   f"options& how, std::span<const cudaStream_t> streams = {{}}) {{ return "
-                   f"mutant_{name}::run_upload(api, plan, how, streams); }}\n"
-                   f"    static auto beside(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
-                   f"options& how) {{ return mutant_{name}::upload_beside(api, plan, how, {{}}); }}\n"
-                   f"    static auto start(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
-                   f"options& how, std::span<const cudaStream_t> streams) {{ return "
-                   f"mutant_{name}::upload_run<ckpt::detail::cuda_api>::start(api, plan, how, streams); }}\n}};\n")
+                   f"    using kept = shared<mutant_{name}::kept_rings<cuda_api>>;\n"
+                   f"    static kept keep() {{ return kept{{new mutant_{name}::kept_rings<cuda_api>(cuda_api{{}})}}; "
+                   f"}}\n"
+                   f"    static auto run(const cuda_api& api, const upload_plan& plan, const options& how, "
+                   f"std::span<const cudaStream_t> streams = {{}}, const kept& rings = {{}}) {{ return "
+                   f"mutant_{name}::run_upload(api, plan, how, streams, rings); }}\n"
+                   f"    static auto beside(const cuda_api& api, const upload_plan& plan, const options& how, "
+                   f"const kept& rings = {{}}) {{ return "
+                   f"mutant_{name}::upload_beside(api, plan, how, {{}}, rings); }}\n"
+                   f"    static auto start(const cuda_api& api, const upload_plan& plan, const options& how, "
+                   f"std::span<const cudaStream_t> streams) {{ return "
+                   f"mutant_{name}::upload_run<cuda_api>::start(api, plan, how, streams); }}\n}};\n")
         calls.append(f'    {{"{name}", probe<engine_{name}>}},')
     out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) +
                "\n};\n")

@@ -388,7 +388,7 @@ fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typen
     const auto must = [&](cudaError_t code) { works = works && code == cudaSuccess; };
     std::vector<ckpt::device_place> places(plan.targets());
     std::vector<cudaStream_t> streams(plan.targets());
-    std::vector<std::vector<std::byte>> back(plan.targets());
+    std::vector<ckpt::detail::pages> back(plan.targets()); // no two of them share a page, which would be pinned twice
     const auto on_each = [&](auto f) {
         for (std::size_t t = 0; t < plan.targets(); ++t) {
             must(cudaSetDevice(plan.device(t)));
@@ -397,14 +397,15 @@ fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typen
         must(cudaSetDevice(0));
     };
     const auto use = [&](std::size_t t) {
-        must(cudaMemcpyAsync(back[t].data(), places[t].data, places[t].bytes, cudaMemcpyDeviceToHost, streams[t]));
+        must(cudaMemcpyAsync(back[t].bytes().data(), places[t].data, places[t].bytes, cudaMemcpyDeviceToHost,
+                             streams[t]));
     };
     on_each([&](std::size_t t) {
         if (named) must(cudaStreamCreateWithFlags(&streams[t], cudaStreamNonBlocking));
         places[t].bytes = static_cast<std::size_t>(plan.device_bytes(t));
         must(cudaMallocAsync(&places[t].data, places[t].bytes, streams[t]));
-        back[t].resize(places[t].bytes);
-        must(cudaHostRegister(back[t].data(), back[t].size(), cudaHostRegisterDefault));
+        back[t] = ckpt::detail::pages{places[t].bytes};
+        must(cudaHostRegister(back[t].bytes().data(), places[t].bytes, cudaHostRegisterDefault));
         must(cudaMemsetAsync(places[t].data, 7, places[t].bytes, streams[t]));
         use(t);
     });
@@ -420,7 +421,7 @@ fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typen
     on_each([&](std::size_t t) {
         must(cudaFreeAsync(places[t].data, streams[t]));
         must(cudaStreamSynchronize(streams[t]));
-        must(cudaHostUnregister(back[t].data()));
+        must(cudaHostUnregister(back[t].bytes().data()));
         if (named) must(cudaStreamDestroy(streams[t]));
     });
     return works ? at_the_end() : "the double refused the test itself";
@@ -434,6 +435,220 @@ fault fails_with_an_error(const ckpt::upload_plan& plan, const typename Engine::
         if (memory.error().code != expected) return "the wrong error: " + memory.error().message();
     }
     return at_the_end();
+}
+
+/// An allocator of the caller's over the pool of the device, which knows what it gave.
+struct arena {
+    std::vector<std::pair<void*, std::size_t>> given{};
+    std::size_t shift{0}; ///< what it gives begins so many bytes behind a multiple of 256
+    bool works{true};
+    ckpt::device_allocator table{this, &allocate, &release};
+
+    static void* allocate(void* context, std::size_t bytes, int, void* stream) {
+        auto& a = *static_cast<arena*>(context);
+        void* out = nullptr;
+        if (cudaMallocAsync(&out, bytes + a.shift, static_cast<cudaStream_t>(stream)) != cudaSuccess) return nullptr;
+        a.given.emplace_back(static_cast<std::byte*>(out) + a.shift, bytes);
+        return a.given.back().first;
+    }
+    static void release(void* context, void* memory, std::size_t bytes, int, void* stream) {
+        auto& a = *static_cast<arena*>(context);
+        a.works =
+            a.works && std::erase(a.given, std::pair{memory, bytes}) == 1 &&
+            cudaFreeAsync(static_cast<std::byte*>(memory) - a.shift, static_cast<cudaStream_t>(stream)) == cudaSuccess;
+    }
+};
+
+/// An upload into memory of the caller's allocator, which is there, and free again, in the order of the caller's
+/// streams, while these have much to do.
+template <class Engine>
+fault disturbs_the_allocator(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how,
+                             std::size_t shift) {
+    bool works = true;
+    const auto must = [&](cudaError_t code) { works = works && code == cudaSuccess; };
+    std::vector<cudaStream_t> streams(plan.targets());
+    std::vector<std::byte> back(256);
+    must(cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault));
+    arena a;
+    a.shift = shift;
+    how.allocator = &a.table;
+    const auto on_each = [&](auto f) {
+        for (std::size_t t = 0; t < plan.targets(); ++t) {
+            must(cudaSetDevice(plan.device(t)));
+            f(t);
+        }
+        must(cudaSetDevice(0));
+    };
+    on_each([&](std::size_t t) { must(cudaStreamCreateWithFlags(&streams[t], cudaStreamNonBlocking)); });
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how, streams);
+        if (memory.has_value() != (shift == 0)) return "the wrong outcome";
+        if (!memory && memory.error().code != errc::misaligned) return "the wrong error: " + memory.error().message();
+        if (memory) {
+            if (!(*memory)->wait()) return "a wait that failed";
+            if (!is_right(**memory, s.targets)) return "wrong values";
+            on_each([&](std::size_t t) { // still reads when the memory is given back
+                must(cudaMemcpyAsync(back.data() + 128 * t, (*memory)->at(static_cast<std::uint32_t>(t)).memory, 128,
+                                     cudaMemcpyDeviceToHost, streams[t]));
+            });
+        }
+    }
+    if (!a.given.empty() || !a.works) return "memory that the allocator did not get back";
+    on_each([&](std::size_t t) {
+        must(cudaStreamSynchronize(streams[t]));
+        must(cudaStreamDestroy(streams[t]));
+    });
+    must(cudaHostUnregister(back.data()));
+    return works ? at_the_end() : "the double refused the test itself";
+}
+
+/// Uploads that share kept rings: of different shapes, registered in parts, two at the same time.
+template <class Engine> fault shares_rings_wrongly(const subject& s, typename Engine::options how) {
+    const auto plan_of = [&](std::uint64_t piece) {
+        return ckpt::plan_upload(s.targets, {.piece_bytes = piece}).value();
+    };
+    const auto small = plan_of(4'096), middle = plan_of(8'192), large = plan_of(12'288);
+    for (const std::size_t registered : {~std::size_t{0}, std::size_t{16'384}})
+        for (const mode m : {mode::lazy, mode::random}) {
+            cuda_double::reset({.how = m, .most_registered = registered});
+            auto rings = Engine::keep();
+            const auto uploads = [&](const ckpt::upload_plan& plan, unsigned slots) -> fault {
+                how.slots = slots;
+                auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how, {}, rings);
+                if (!memory) return "no upload: " + memory.error().message();
+                auto beside =
+                    Engine::run(ckpt::detail::cuda_api{}, plan, how, {}, rings); // nobody waited for the first
+                if (!beside) return "no second upload: " + beside.error().message();
+                if (!(*memory)->wait() || !(*beside)->wait()) return "a wait that failed";
+                return is_right(**memory, s.targets) && is_right(**beside, s.targets) ? "" : "wrong values";
+            };
+            if (auto f = uploads(large, 2); !f.empty()) return f;
+            if (auto f = uploads(middle, 2); !f.empty()) return f;
+            if (auto f = uploads(small, 4); !f.empty()) return f;
+            if (auto f = uploads(large, 4); !f.empty()) return f;
+            if (rings->bytes() == 0) return "no ring was kept";
+            rings = {};
+            if (auto f = at_the_end(); !f.empty()) return f;
+        }
+    return {};
+}
+
+/// A ring whose copies cannot be waited for is not used again, and one of a device that is lost is not kept.
+template <class Engine> fault keeps_what_is_in_use(const ckpt::upload_plan& plan, const typename Engine::options& how) {
+    for (const bool lost : {false, true}) {
+        cuda_double::reset({.how = mode::lazy});
+        {
+            const auto rings = Engine::keep();
+            auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how, {}, rings);
+            if (!memory) return "no upload: " + memory.error().message();
+            for (std::uint64_t n = 1, calls = cuda_double::calls(); n <= (lost ? 1u : 8u); ++n)
+                cuda_double::fail_call(calls + n, lost ? cudaErrorIllegalAddress : cudaErrorNotPermitted, lost);
+            if ((*memory)->wait()) return "a wait that should have failed";
+            if (lost && rings->bytes() != 0) return "a ring of a lost device is kept";
+            if (!lost && !Engine::run(ckpt::detail::cuda_api{}, plan, how, {}, rings)) return "no second upload";
+        }
+        cuda_double::end();
+        for (const auto& v : cuda_double::violations())
+            if (v.what == cuda_double::kind::freed_in_use || v.what == cuda_double::kind::source_changed) return v.text;
+    }
+    return {};
+}
+
+/// Several targets with the same tensors: each but the first is copied from the one before it.
+template <class Engine>
+fault replicates_wrongly(const subject& s, const ckpt::upload_plan& plan, const typename Engine::options& how,
+                         cuda_double::options with) {
+    with.devices = 3;
+    cuda_double::reset(with);
+    if (auto f = fails_to_upload<Engine>(s, plan, how); !f.empty()) return f;
+    if (cuda_double::totals().peer_bytes == 0) return "nothing was copied between devices";
+    if (cuda_double::totals().staged_bytes != 0) return "copies between devices by way of the host";
+
+    // The caller writes to the first one at once.
+    cuda_double::reset(with);
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        if (cudaMemsetAsync((*memory)->at(0).memory, 7, 4'096, nullptr) != cudaSuccess ||
+            cudaDeviceSynchronize() != cudaSuccess)
+            return "the double refused the test itself";
+        if (!(*memory)->wait()) return "a wait that failed";
+        for (std::uint32_t t = 1; t < s.targets.size(); ++t)
+            if (cuda_double::read((*memory)->at(t).memory, 4'096) == cuda_double::read((*memory)->at(0).memory, 4'096))
+                return "what the caller wrote was copied";
+    }
+    if (auto f = at_the_end(); !f.empty()) return f;
+
+    // A refusal leaves no error, and the host fills that target.
+    cuda_double::reset(with);
+    { (void)Engine::run(ckpt::detail::cuda_api{}, plan, how); }
+    const auto log = cuda_double::log();
+    for (std::size_t n = 0; n < log.size(); ++n) {
+        if (log[n] != std::string("cudaDeviceEnablePeerAccess")) continue;
+        cuda_double::reset(with);
+        cuda_double::fail_call(n + 1, cudaErrorNotPermitted);
+        if (auto f = fails_to_upload<Engine>(s, plan, how); !f.empty()) return f;
+        if (cudaGetLastError() != cudaSuccess) return "an error that the caller sees";
+    }
+    return {};
+}
+
+template <class Engine> fault judge_memory(const subject& s, const typename Engine::options& how) {
+    const auto plan = s.plan();
+    for (const mode m : {mode::eager, mode::lazy, mode::random})
+        for (const std::size_t shift : {0, 16}) {
+            cuda_double::reset({.how = m});
+            if (auto f = disturbs_the_allocator<Engine>(s, plan, how, shift); !f.empty()) return f;
+        }
+    if (auto f = shares_rings_wrongly<Engine>(s, how); !f.empty()) return f;
+    if (auto f = keeps_what_is_in_use<Engine>(plan, how); !f.empty()) return f;
+    // By a thread that has used no device, to device 1 alone.
+    cuda_double::reset({.how = mode::lazy});
+    {
+        const auto rings = Engine::keep();
+        auto memory = Engine::beside(ckpt::detail::cuda_api{},
+                                     ckpt::plan_upload(s.weights, {.piece_bytes = 4'096}, 1).value(), how, rings);
+        if (!memory) return "no upload: " + memory.error().message();
+        if (!(*memory)->wait()) return "a wait that failed";
+        if (rings->bytes() == 0) return "no ring was kept";
+    }
+    if (cuda_double::has_context(0)) return "a context on a device that is no target";
+    if (auto f = at_the_end(); !f.empty()) return f;
+
+    subject same;
+    same.targets = {{0, same.weights}, {1, same.weights}, {2, same.weights}};
+    const auto replicas = same.plan();
+    for (const mode m : {mode::eager, mode::lazy, mode::random})
+        for (const unsigned readers : {0u, 2u}) {
+            auto reading = how;
+            reading.readers = readers;
+            if (auto f = replicates_wrongly<Engine>(same, replicas, reading, {.how = m, .seed = readers + 1});
+                !f.empty())
+                return f;
+        }
+    const test_support::temporary_file larger{test_support::torch_file(
+        test_support::pkl::ordered({{test_support::pkl::str("w"), test_support::pkl::floats("0", 600'000)}}),
+        {{"0", test_support::some_floats(600'000, 9)}})};
+    const auto weights = ckpt::open(larger.path()).value().state_dict().value();
+    same.targets = {{0, weights}, {1, weights}, {2, weights}};
+    auto direct = how;
+    direct.source = ckpt::upload_source::gpu_direct;
+    direct.past_host = &past_the_host;
+    direct.verify = false;
+    for (const mode m : {mode::lazy, mode::random})
+        if (auto f = replicates_wrongly<Engine>(
+                same, ckpt::plan_upload(same.targets, {.piece_bytes = 1u << 20}).value(), direct, {.how = m});
+            !f.empty())
+            return f;
+    same.targets.pop_back();
+    for (const mode m : {mode::eager, mode::lazy}) {
+        cuda_double::reset({.how = m});
+        if (auto f = disturbs_the_caller<Engine>(
+                same, ckpt::plan_upload(same.targets, {.piece_bytes = 1u << 20}).value(), direct, true);
+            !f.empty())
+            return f;
+    }
+    return {};
 }
 
 template <class Engine> fault probe() {
@@ -589,6 +804,7 @@ template <class Engine> fault probe() {
         calls = cuda_double::calls();
         if (auto f = at_the_end(); !f.empty()) return f;
     }
+    if (auto f = judge_memory<Engine>(s, how); !f.empty()) return f;
 
     // Each call fails once.
     for (const bool sticky : {false, true})

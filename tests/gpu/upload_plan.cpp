@@ -5,6 +5,7 @@
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/plan_grouping.hpp>
 #include <ckpt/gpu/plan_inputs.hpp>
+#include <ckpt/gpu/plan_replicas.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/state/shard.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -213,6 +214,46 @@ TEST_CASE("plan: a file image is one run and one copy, and keeps tied tensors to
     CHECK(t.at("mask").offset % 256 == 0); // its storage begins one byte before
     carried_out{plan}.check(plan, file.weights);
     CHECK(plan.text().find("12 tensors") != std::string::npos);
+}
+
+TEST_CASE(
+    "plan: targets of one state_dict are replicas, where all their bytes come to the same places in the same steps") {
+    const opened file{upload_file()};
+    const opened again{upload_file()};
+    const ckpt::upload_target targets[]{{0, file.weights}, {1, again.weights}, {2, file.weights}, {3, file.weights}};
+    for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
+        const auto plan =
+            plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
+                                  .layout = layout,
+                                  .piece_bytes = 4'096,
+                                  .kernels = &widening})
+                .value();
+        auto& data = *ckpt::detail::upload_plan_access::data(plan);
+        const auto first_alike = [&] {
+            ckpt::detail::find_replicas(data);
+            std::vector<std::uint32_t> out;
+            for (const auto& t : data.targets) out.push_back(t.alike);
+            return out;
+        };
+        REQUIRE(!data.casts.empty());
+        CHECK(first_alike() == std::vector<std::uint32_t>{0, 1, 0, 0});
+        // One byte is copied elsewhere, or not at all; one conversion, one tensor is another.
+        const auto of_third = [](auto& items) {
+            return std::find_if(items.begin(), items.end(), [](const auto& x) { return x.target == 2; });
+        };
+        const auto differs = [&](auto& value) {
+            ++value;
+            CHECK(first_alike() == std::vector<std::uint32_t>{0, 1, 2, 0});
+            --value;
+        };
+        differs(of_third(data.copies)->to);
+        differs(of_third(data.copies)->bytes);
+        differs(of_third(data.casts)->count);
+        differs(of_third(data.tensors)->offset);
+        differs(data.targets[2].bytes);
+        of_third(data.copies)->target = 1;
+        CHECK(first_alike() == std::vector<std::uint32_t>{0, 1, 2, 0});
+    }
 }
 
 TEST_CASE("plan: an image is shifted so that its tensors are aligned, wherever the data of the file begins") {

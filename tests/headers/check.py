@@ -69,7 +69,7 @@ HOSTILE = """
 
 
 def needs_cuda(header):
-    return re.search(r"^\s*#\s*include <cuda", header.read_text(), re.M) is not None
+    return re.search(r"^\s*#\s*include <(?:cuda|ckpt/gpu/cuda_api)", header.read_text(), re.M) is not None
 
 
 def included_by(headers):

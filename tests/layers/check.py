@@ -51,7 +51,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
 COSTLY = "algorithm atomic charconv functional map memory numeric set unordered_map unordered_set variant".split()
 DEFINITIONS = sorted((INCLUDE / "ckpt").rglob("*.ipp"))
 HEAVY = "complex filesystem fstream functional iomanip ios iostream istream memory ostream ranges regex sstream".split()
-WITH_THREADS = ("ckpt/gpu/engine.hpp", "ckpt/gpu/own_thread.hpp", "ckpt/gpu/upload_run.hpp",
+WITH_THREADS = ("ckpt/gpu/engine.hpp", "ckpt/gpu/kept_rings.hpp", "ckpt/gpu/own_thread.hpp", "ckpt/gpu/upload_run.hpp",
                 "ckpt/gpu/upload_watch.hpp", "ckpt/impl/threads.ipp")
 THREADS = "condition_variable future mutex thread shared_mutex stop_token".split()
 PUBLIC_MACROS = {"CKPT_VERSION_MAJOR", "CKPT_VERSION_MINOR", "CKPT_VERSION_PATCH", "CKPT_EXCEPTIONS"}

@@ -85,6 +85,24 @@ struct cuda_api {
         return 0;
     }
 
+    int can_reach(bool& yes, int device, int other) const {
+        int can = 0;
+        const int code = cudaDeviceCanAccessPeer(&can, device, other);
+        yes = can != 0;
+        return code;
+    }
+    int reach(int other) const {
+        const int code = cudaDeviceEnablePeerAccess(other, 0);
+        if (code != cudaErrorPeerAccessAlreadyEnabled) return code;
+        forget();
+        return 0;
+    }
+    int copy_peer(std::span<const device_copy> copies, int to, int from, stream s) const {
+        for (const device_copy& c : copies)
+            if (const int code = cudaMemcpyPeerAsync(c.to, to, c.from, from, c.bytes, s); code != 0) return code;
+        return 0;
+    }
+
     [[nodiscard]] error failure(device_call call, int code) const {
         const auto status = static_cast<cudaError_t>(code);
         const known_failure known = meaning(code);
@@ -176,6 +194,9 @@ struct cuda_api {
         case device_call::synchronise: return "cudaStreamSynchronize";
         case device_call::copy: return "cudaMemcpyAsync";
         case device_call::convert: return "a kernel";
+        case device_call::ask_peer: return "cudaDeviceCanAccessPeer";
+        case device_call::reach_peer: return "cudaDeviceEnablePeerAccess";
+        case device_call::copy_peer: return "cudaMemcpyPeerAsync";
         }
         return "the runtime";
     }

@@ -34,10 +34,13 @@ enum class device_call : std::uint8_t {
     order,
     synchronise,
     copy,
-    convert
+    convert,
+    ask_peer,
+    reach_peer,
+    copy_peer
 };
 
-/// One range of host memory and where it goes.
+/// One range of memory and where it goes.
 struct device_copy {
     void* to{};
     const void* from{};
@@ -58,12 +61,16 @@ struct device_copy {
 /// - `record(event, stream)`: the event is behind what the stream has. `order(stream, event)`: the stream waits for it;
 ///   `wait_event(event)`: the calling thread does.
 /// - `copy(copies, stream)`: host to device, in any order among each other, behind what the stream has.
+/// - `can_reach(yes, device, other)`: whether a device can read the memory of another.
+/// - `reach(other)`: the current device may do so from now on. Nobody ends that.
+/// - `copy_peer(copies, to, from, stream)`: from memory of device `from` to that of device `to`, which may be the same
+///   device; as `copy` does.
 /// - `native(stream)`: the stream as `device_kernels` know it.
 /// - `failure(call, code)`: an error with the runtime's words.
 template <class A>
 concept device_api = requires(const A& api, typename A::stream stream, typename A::event event,
                               typename A::stream& new_stream, typename A::event& new_event, void* memory,
-                              void*& allocated, int& device, std::span<const device_copy> copies) {
+                              void*& allocated, int& device, bool& yes, std::span<const device_copy> copies) {
     { A::is_host } -> std::convertible_to<bool>;
     { A::own_streams } -> std::convertible_to<bool>;
     { api.current_device(device) } -> std::same_as<int>;
@@ -86,6 +93,9 @@ concept device_api = requires(const A& api, typename A::stream stream, typename 
     { api.order(stream, event) } -> std::same_as<int>;
     { api.synchronise(stream) } -> std::same_as<int>;
     { api.copy(copies, stream) } -> std::same_as<int>;
+    { api.can_reach(yes, 0, 0) } -> std::same_as<int>;
+    { api.reach(0) } -> std::same_as<int>;
+    { api.copy_peer(copies, 0, 0, stream) } -> std::same_as<int>;
     { api.native(stream) } -> std::same_as<void*>;
     { api.failure(device_call::copy, 1) } -> std::same_as<error>;
 };

@@ -14,8 +14,11 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/core/str_cat.hpp>
+#include <ckpt/gpu/device_allocator.hpp>
 #include <ckpt/gpu/device_api.hpp>
+#include <ckpt/gpu/device_scope.hpp>
 #include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/kept_rings.hpp>
 #include <ckpt/gpu/own_thread.hpp>
 #include <ckpt/gpu/pinned_ring.hpp>
 #include <ckpt/gpu/plan_data.hpp>
@@ -28,6 +31,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -42,74 +46,9 @@ struct engine_options {
     progress_callback progress{};
     const direct_reader* past_host{};       ///< for gpu_direct
     std::span<const device_place> places{}; ///< one for each target, or none
+    const device_allocator* allocator{};    ///< null: the device's runtime
     upload_watch* watch{};                  ///< of an upload in a thread of its own; null: of the caller's
 };
-
-/// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first
-/// failure counts. `last`: that of the last call.
-template <class F> [[nodiscard]] int insist(F&& call, int* last = nullptr) {
-    const int code = call();
-    const int again = code != 0 ? call() : 0;
-    if (last != nullptr) *last = again;
-    return code;
-}
-
-/// Makes the device that was current at the beginning current again at the end, and what the thread's calls may do to
-/// captures of streams.
-template <device_api Api> class device_scope {
-  public:
-    /// `ends`: the thread ends with it, so that nothing is made current again.
-    explicit device_scope(const Api& api, bool ends = false)
-        : api_{api}, ends_{ends}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
-    device_scope(const device_scope&) = delete;
-    device_scope& operator=(const device_scope&) = delete;
-    ~device_scope() {
-        if (relaxed_) (void)insist([&] { return api_.capture(capture_); });
-        if (ends_) return;
-        if (now_ != before_ && insist([&] { return api_.use_device(before_); }) != 0) api_.forget();
-    }
-    [[nodiscard]] int failure() const noexcept { return failure_; }
-    [[nodiscard]] int use(int device) {
-        if (device != now_)
-            if (const int code = api_.use_device(device); code != 0) return code;
-        now_ = device;
-        if (!relaxed_) relaxed_ = api_.capture(capture_) == 0;
-        return 0;
-    }
-    [[nodiscard]] int insist_on(int device) {
-        return insist([&] { return use(device); });
-    }
-
-  private:
-    const Api& api_;
-    bool ends_;
-    int before_{0};
-    int failure_;
-    int now_;
-    int capture_{Api::relaxed};
-    bool relaxed_{false};
-};
-
-/// Whether all targets of a plan are on one device.
-struct only_device {
-    const upload_plan_data& plan;
-    [[nodiscard]] bool operator()(int device) const {
-        return std::all_of(plan.targets.begin(), plan.targets.end(), [&](const auto& t) { return t.device == device; });
-    }
-};
-
-/// Runs `work(ends)`, which makes devices current, so that the calling thread's device stays as it is: in a thread of
-/// its own, unless `is_only(device)` says that it uses no other one. `meanwhile` is then run by the calling thread.
-template <device_api Api, class IsOnly, class Work, class Meanwhile>
-void beside_caller(const Api& api, IsOnly is_only, Work work, Meanwhile meanwhile) {
-    if constexpr (Api::is_host) return work(false);
-    int current = 0;
-    const bool known = api.current_device(current) == 0;
-    if (!known) api.forget();
-    const bool here = Api::own_streams || !known || is_only(current);
-    if (here) return work(false);
-    in_own_thread(work, meanwhile);
-}
 
 /// What an upload holds on its devices. The last owner waits for what was issued, then frees.
 template <device_api Api> class device_memory final : public counted {
@@ -119,6 +58,8 @@ template <device_api Api> class device_memory final : public counted {
         void* memory{}; ///< null where it needs none
         bool owned{};
         void* scratch{};
+        std::optional<std::uint32_t> origin{}; ///< the target that has the same tensors and that they are copied from
+        bool is_origin{};                      ///< of another
         typename Api::stream caller{}; ///< the caller's: it had work on memory of the caller, and will use the tensors
         typename Api::stream stream{};
         bool has_stream{};
@@ -127,18 +68,23 @@ template <device_api Api> class device_memory final : public counted {
         bool busy{}; ///< something may have been issued that no one has waited for
     };
 
-    device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
+    /// `kept`: null, or where the staging memory comes from and stays.
+    device_memory(const Api& api, shared<upload_plan_data> plan, const shared<kept_rings<Api>>& kept)
+        : api_{api}, plan_{std::move(plan)}, kept_{kept} {
+        if (kept_) kept_->join();
+    }
     ~device_memory() override {
         (void)later_.join();
-        beside_caller(api_, only_device{*plan_}, [this](bool ends) { free(ends); }, [] {});
+        beside_caller(api_, plan_->targets, [this](bool ends) { free(ends); }, [] {});
     }
     void free(bool ends) {
         device_scope<Api> scope{api_, ends};
         (void)drain(scope);
         if (abandoned_) return;
-        for (target& t : targets_) {
+        for (std::size_t i = 0; i < targets_.size(); ++i) {
+            target& t = targets_[i];
             (void)scope.insist_on(t.device);
-            if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.caller);
+            if (t.owned) (void)release(t.memory, plan_->targets[i].bytes, t, t.caller);
             if (t.has_done) (void)api_.drop_event(t.done);
             if (t.has_stream) (void)api_.drop_stream(t.stream);
         }
@@ -151,6 +97,11 @@ template <device_api Api> class device_memory final : public counted {
     [[nodiscard]] std::byte* address(const placed_tensor& t) const noexcept {
         return static_cast<std::byte*>(targets_[t.target].memory) + t.offset;
     }
+    /// The target that the tensors of this one come from: the first of a chain, which the host fills.
+    [[nodiscard]] std::uint32_t first_of(std::uint32_t i) const noexcept {
+        while (targets_[i].origin) i = *targets_[i].origin;
+        return i;
+    }
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
     upload_report report{};
 
@@ -159,22 +110,11 @@ template <device_api Api> class device_memory final : public counted {
     [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options,
                                        std::span<const typename Api::stream> streams) {
         if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
+        if (options.allocator != nullptr) allocator_ = *options.allocator;
         targets_.resize(plan_->targets.size());
         for (std::uint32_t i = 0; i < targets_.size(); ++i) {
-            target& t = targets_[i];
-            const auto& wanted = plan_->targets[i];
-            t.device = wanted.device;
-            if (!streams.empty()) t.caller = streams[i];
-            if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
-            if (const int code = api_.make_stream(t.stream); code != 0)
-                return api_.failure(device_call::make_stream, code);
-            t.has_stream = true;
-            if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
-            t.has_done = true;
-            if (auto made = make_memory(t, i, options); !made) return made;
-            if (auto ordered = follow_caller(t); !ordered) return ordered;
-            if (wanted.scratch != 0)
-                if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
+            if (!streams.empty()) targets_[i].caller = streams[i];
+            if (auto ready = prepare_target(scope, i, options); !ready) return ready;
         }
         if constexpr (Api::is_host) return {};
         const std::size_t used = (std::min)(std::size_t{options.slots < 1 ? 1 : options.slots}, plan_->pieces.size());
@@ -194,9 +134,17 @@ template <device_api Api> class device_memory final : public counted {
         }
         return {};
     }
-    /// Makes and pins the ring that slots are cut from.
+    /// Makes and pins the ring that slots are cut from, or takes one that was kept.
     [[nodiscard]] result<void> pin_ring() {
-        if (auto made = ring_.make(api_, slots_.size(), plan_->slot_bytes, report.pinning); !made) return made;
+        if (kept_) {
+            auto taken = kept_->take(slots_.size(), plan_->slot_bytes);
+            if (!taken) return std::move(taken).failure();
+            ring_ = *std::move(taken);
+            report.reused_bytes = ring_.pinned_bytes();
+        }
+        if (!ring_.is_there())
+            if (auto made = ring_.make(api_, slots_.size(), plan_->slot_bytes); !made) return made;
+        report.pinning = ring_.reason();
         report.pinned_bytes = ring_.pinned_bytes();
         return {};
     }
@@ -232,7 +180,7 @@ template <device_api Api> class device_memory final : public counted {
 
     /// Waits for everything that was issued, then frees what only the copies needed. Keeps the first failure.
     [[nodiscard]] result<void> wait() {
-        if (!later_.join()) beside_caller(api_, only_device{*plan_}, [this](bool ends) { finish(ends); }, [] {});
+        if (!later_.join()) beside_caller(api_, plan_->targets, [this](bool ends) { finish(ends); }, [] {});
         later_.rethrow();
         if (late_) fail(*std::exchange(late_, std::nullopt));
         if (failure_) return *failure_;
@@ -261,11 +209,56 @@ template <device_api Api> class device_memory final : public counted {
             device_scope<Api> scope{api_, ends};
             out = follow(scope, user, t);
         };
-        beside_caller(api_, [&](int device) { return device == t.device; }, work, [] {});
+        beside_caller(api_, std::span{&t, 1}, work, [] {});
         return out;
     }
 
   private:
+    [[nodiscard]] result<void> prepare_target(device_scope<Api>& scope, std::uint32_t i,
+                                              const engine_options& options) {
+        target& t = targets_[i];
+        const auto& wanted = plan_->targets[i];
+        t.device = wanted.device;
+        if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
+        if (const int code = api_.make_stream(t.stream); code != 0) return api_.failure(device_call::make_stream, code);
+        t.has_stream = true;
+        if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
+        t.has_done = true;
+        find_origin(i);
+        if (auto made = make_memory(t, i, options); !made) return made;
+        if (wanted.scratch != 0 && !t.origin)
+            if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
+        return follow_caller(t);
+    }
+    /// Finds the nearest target before this one that has the same tensors, on a device whose memory the current one can
+    /// read: so that each but the first is copied from its neighbour, and all links work at once.
+    void find_origin(std::uint32_t i) {
+        std::string reason;
+        for (std::uint32_t o = i; o-- > 0;) {
+            if (plan_->targets[o].alike != plan_->targets[i].alike || !can_copy(i, o, reason)) continue;
+            targets_[i].origin = o;
+            targets_[o].is_origin = true;
+            return;
+        }
+        if (report.peers.empty()) report.peers = std::move(reason);
+    }
+    [[nodiscard]] bool can_copy(std::uint32_t to, std::uint32_t from, std::string& reason) {
+        const int device = targets_[to].device, other = targets_[from].device;
+        if (device == other) return true;
+        bool can = false;
+        device_call call = device_call::ask_peer;
+        int code = api_.can_reach(can, device, other);
+        if (code == 0 && can) {
+            call = device_call::reach_peer;
+            code = api_.reach(other);
+            if (code == 0) return true;
+        }
+        if (code != 0) api_.forget();
+        if (reason.empty())
+            reason = str_cat("device ", device, " cannot read the memory of device ", other,
+                             code != 0 ? ": " + api_.failure(call, code).detail : std::string());
+        return false;
+    }
     [[nodiscard]] result<void> follow(device_scope<Api>& scope, typename Api::stream user, const target& t) const {
         if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
         if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
@@ -288,6 +281,7 @@ template <device_api Api> class device_memory final : public counted {
         if (!checked_narrow(bytes, size))
             return error{.code = errc::device_memory,
                          .detail = str_cat(bytes, " bytes are more than this program can address")};
+        if (allocator_.allocate != nullptr) return ask_allocator(out, size, t);
         const int code = api_.allocate(out, size, t.stream);
         if (code == 0) return {};
         out = nullptr;
@@ -295,13 +289,34 @@ template <device_api Api> class device_memory final : public counted {
         e.detail += str_cat("; ", bytes, " bytes were asked for on device ", t.device);
         return e;
     }
+    [[nodiscard]] result<void> ask_allocator(void*& out, std::size_t bytes, const target& t) {
+        out = allocator_.allocate(allocator_.context, bytes, t.device, api_.native(t.caller));
+        const bool is_aligned = reinterpret_cast<std::uintptr_t>(out) % 256 == 0;
+        if (out != nullptr && is_aligned) return {};
+        if (void* const memory = std::exchange(out, nullptr); memory != nullptr)
+            (void)release(memory, bytes, t, t.caller);
+        return error{.code = is_aligned ? errc::device_memory : errc::misaligned,
+                     .detail =
+                         str_cat("the caller's allocator ", is_aligned ? "refused" : "gave no multiple of 256 for", " ",
+                                 bytes, " bytes on device ", t.device),
+                     .hint = is_aligned ? "upload fewer tensors, or convert them to a smaller type"
+                                        : "each allocation begins at a multiple of 256"};
+    }
+    /// Gives back what `allocate` gave; in the order of `stream`, where the runtime has it.
+    [[nodiscard]] int release(void* memory, std::uint64_t bytes, const target& t, typename Api::stream stream) {
+        if (allocator_.release == nullptr) return api_.release(memory, stream);
+        allocator_.release(allocator_.context, memory, static_cast<std::size_t>(bytes), t.device,
+                           api_.native(t.caller));
+        return 0;
+    }
     [[nodiscard]] result<void> make_memory(target& t, std::uint32_t i, const engine_options& options) {
         const std::uint64_t bytes = plan_->targets[i].bytes;
         if (options.places.empty()) {
             if (bytes == 0) return {};
             if (auto made = allocate(t.memory, bytes, t); !made) return made;
             t.owned = true;
-            t.busy = true; // the caller's stream, in which it is freed, may know nothing of an allocation from the pool
+            // The caller's stream, in which it is freed, may know nothing of an allocation from the pool.
+            t.busy = allocator_.allocate == nullptr;
             return {};
         }
         if (i >= options.places.size() || options.places[i].bytes < bytes)
@@ -316,9 +331,10 @@ template <device_api Api> class device_memory final : public counted {
         t.memory = options.places[i].data;
         return {};
     }
-    /// Memory of the caller's may be in use by work that the caller has issued: the copies run behind it.
+    /// Memory of the caller's or of the caller's allocator may be in use by work that the caller has issued: the copies
+    /// run behind it.
     [[nodiscard]] result<void> follow_caller(const target& t) {
-        if (t.owned || t.memory == nullptr) return {};
+        if (t.memory == nullptr || (t.owned && allocator_.allocate == nullptr)) return {};
         if (const int code = api_.record(t.done, t.caller); code != 0) return api_.failure(device_call::record, code);
         if (const int code = api_.order(t.stream, t.done); code != 0) return api_.failure(device_call::order, code);
         return {};
@@ -341,6 +357,7 @@ template <device_api Api> class device_memory final : public counted {
         if (abandoned_) {
             slots_.clear();
             ring_.abandon();
+            (void)leave_ring(false);
             if (first) return *std::move(first);
             return {};
         }
@@ -350,22 +367,35 @@ template <device_api Api> class device_memory final : public counted {
                 if (s.made[t]) keep(device_call::drop_event, api_.drop_event(s.events[t]));
         }
         slots_.clear();
-        const auto [call, code] = ring_.release(api_);
+        const auto [call, code] = leave_ring(!first);
         keep(call, code);
-        for (target& t : targets_) {
+        for (std::size_t i = 0; i < targets_.size(); ++i) {
+            target& t = targets_[i];
             if (t.scratch == nullptr) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
-            keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));
+            keep(device_call::release,
+                 release(std::exchange(t.scratch, nullptr), plan_->targets[i].scratch, t, t.stream));
         }
         if (first) return *std::move(first);
         return {};
     }
 
+    /// Leaves the ring to later uploads, if it is `sound` and pinned and somebody keeps such; else frees it.
+    [[nodiscard]] std::pair<device_call, int> leave_ring(bool sound) {
+        std::pair<device_call, int> out{};
+        if (!kept_ || !sound || ring_.pinned_bytes() == 0) out = ring_.release(api_);
+        const int device = ring_.is_there() ? targets_.front().device : 0;
+        if (kept_) std::exchange(kept_, {})->leave(std::exchange(ring_, {}), device);
+        return out;
+    }
+
     const Api api_;
     shared<upload_plan_data> plan_;
+    device_allocator allocator_{}; ///< the caller's; without functions: the device's runtime
     std::vector<target> targets_{};
     std::vector<slot> slots_{};
     pinned_ring<Api> ring_{};
+    shared<kept_rings<Api>> kept_{}; ///< where the ring is left
     bool abandoned_{false};          ///< nothing is freed any more
     std::optional<error> failure_{}; ///< of `wait`: nothing is given out any more
     std::optional<error> late_{};    ///< of the thread below, until `wait` takes it

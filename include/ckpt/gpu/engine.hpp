@@ -7,7 +7,7 @@
 //          has ended.
 //
 //   readers ─fill─▶ slot 0..n-1 (pinned, reused) ─issue, in order, one thread─▶ one stream for each device
-//   ──event──▶ slot free
+//   ──event──▶ slot free; next device, if it gets the same bytes
 //
 // A reader that wants a slot waits for the event behind its last copy. On a host device there are no slots: readers
 // write straight into its memory.
@@ -18,7 +18,9 @@
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/device_memory.hpp>
+#include <ckpt/gpu/device_scope.hpp>
 #include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/kept_rings.hpp>
 #include <ckpt/gpu/own_thread.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
@@ -375,22 +377,28 @@ template <device_api Api> class upload_engine {
         return true;
     }
 
-    /// Large pieces that go to one device as they are, in a few large parts, may bypass the host.
+    /// Large pieces that go to one device as they are, in a few large parts, may bypass the host, also where other
+    /// devices copy them from that one.
     [[nodiscard]] bool read_past_host(std::uint32_t p) {
         constexpr std::uint64_t worthwhile = std::uint64_t{1} << 18; // of each part, on average
         const upload_piece& piece = plan_.pieces[p];
         if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < paged_bytes ||
-            piece.moves != 0 || piece.casts != 0 || piece.copies == 0 || piece.bytes / piece.copies < worthwhile)
+            piece.moves != 0 || piece.casts != 0 || piece.copies == 0)
             return false;
         const std::span copies = std::span{plan_.copies}.subspan(piece.first_copy, piece.copies);
-        const std::uint32_t one = copies.front().target;
-        if (std::any_of(copies.begin(), copies.end(), [&](const staged_copy& c) { return c.target != one; }))
+        const std::uint32_t one = memory_.first_of(copies.front().target);
+        if (std::any_of(copies.begin(), copies.end(),
+                        [&](const staged_copy& c) { return memory_.first_of(c.target) != one; }))
             return false;
+        const auto own =
+            std::count_if(copies.begin(), copies.end(), [&](const staged_copy& c) { return c.target == one; });
+        if (piece.bytes / static_cast<std::uint64_t>(own) < worthwhile) return false;
         device_scope<Api> here{api_}; // the library may ask which device this thread has
         if (here.failure() != 0 || here.use(memory_.at(one).device) != 0) return false;
         const auto handle = std::find_if(handles_.begin(), handles_.end(),
                                          [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
         for (const staged_copy& c : copies) {
+            if (c.target != one) continue;
             const std::uint64_t from = piece.begin + c.from;
             const std::int64_t got =
                 options_.past_host->read(handle->second, memory_.at(one).memory, c.bytes, from, c.to);
@@ -408,11 +416,43 @@ template <device_api Api> class upload_engine {
         else {
             const upload_piece& piece = plan_.pieces[p];
             slot& s = memory_.slots()[p % memory_.slots().size()];
-            if (s.data == nullptr) return {};
-            for (std::uint32_t t = 0; t < plan_.targets.size(); ++t)
-                if (auto done = issue_to(scope, piece, s, t); !done) return placed(std::move(done).error(), p);
+            for (std::uint32_t t = 0; t < plan_.targets.size(); ++t) {
+                const bool is_replica = memory_.at(t).origin.has_value();
+                if (!is_replica && s.data == nullptr) continue; // it was read past the host
+                auto done = is_replica ? copy_from_peer(scope, piece, s, t) : issue_to(scope, piece, s, t);
+                if (!done) return placed(std::move(done).error(), p);
+            }
             return {};
         }
+    }
+    /// Copies what a piece has brought to the origin of a target. The slot is not read.
+    [[nodiscard]] result<void> copy_from_peer(device_scope<Api>& scope, const upload_piece& piece, const slot& s,
+                                              std::uint32_t t) {
+        auto& target = memory_.targets()[t];
+        const auto& origin = memory_.at(*target.origin);
+        batch_.clear();
+        const auto add = [&](std::uint64_t at, std::uint64_t bytes) {
+            batch_.push_back({static_cast<std::byte*>(target.memory) + at, static_cast<std::byte*>(origin.memory) + at,
+                              static_cast<std::size_t>(bytes)});
+            memory_.report.peer_bytes += bytes;
+        };
+        for (const staged_copy& c : std::span{plan_.copies}.subspan(piece.first_copy, piece.copies))
+            if (c.target == t && !c.to_scratch) add(c.to, c.bytes);
+        for (const device_cast& c : std::span{plan_.casts}.subspan(piece.first_cast, piece.casts))
+            if (c.target == t) add(c.to, c.count * itemsize(c.wanted));
+        if (batch_.empty()) return {};
+        if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);
+        target.busy = true;
+        // What was read past the host is there already: the event is then of an earlier piece, or of none.
+        if (const int code = api_.order(target.stream, s.events[*target.origin]); code != 0)
+            return api_.failure(device_call::order, code);
+        if (const int code = api_.copy_peer(batch_, target.device, origin.device, target.stream); code != 0)
+            return api_.failure(device_call::copy_peer, code);
+        memory_.report.copies += batch_.size();
+        if (!target.is_origin) return {};
+        if (const int code = api_.record(s.events[t], target.stream); code != 0)
+            return api_.failure(device_call::record, code);
+        return {};
     }
     [[nodiscard]] result<void> issue_to(device_scope<Api>& scope, const upload_piece& piece, slot& s, std::uint32_t t) {
         auto& target = memory_.targets()[t];
@@ -554,37 +594,47 @@ template <device_api Api>
         if (const int code = api.order(target.caller, target.done); code != 0)
             return api.failure(device_call::order, code);
     }
+    // The caller may write to its tensors at once: not before others were copied from them.
+    for (const auto& target : memory.targets()) {
+        if (!target.origin) continue;
+        const auto& origin = memory.at(*target.origin);
+        if (const int code = scope.use(origin.device); code != 0) return api.failure(device_call::use_device, code);
+        if (const int code = api.order(origin.caller, target.done); code != 0)
+            return api.failure(device_call::order, code);
+    }
     return {};
 }
 
-/// Carries out a plan. What is returned holds the memory.
+/// Carries out a plan. What is returned holds the memory. `kept`: null, or where the staging memory comes from and
+/// stays.
 template <device_api Api>
 [[nodiscard]] result<shared<device_memory<Api>>>
 run_upload(const Api& api, const upload_plan& plan, const engine_options& options,
-           std::span<const typename Api::stream> streams = {}, bool ends = false) {
-    auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
+           std::span<const typename Api::stream> streams = {}, const shared<kept_rings<Api>>& kept = {},
+           bool ends = false) {
+    auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan), kept);
     if (auto done = carry_out(*memory, options, streams, ends); !done) return std::move(done).failure();
     return memory;
 }
 
 /// The same beside the calling thread, see `beside_caller`. Slots and scratch go when the copies are done.
 template <device_api Api>
-[[nodiscard]] result<shared<device_memory<Api>>> upload_beside(const Api& api, const upload_plan& plan,
-                                                               engine_options options,
-                                                               std::span<const typename Api::stream> streams) {
+[[nodiscard]] result<shared<device_memory<Api>>>
+upload_beside(const Api& api, const upload_plan& plan, engine_options options,
+              std::span<const typename Api::stream> streams, const shared<kept_rings<Api>>& kept = {}) {
     progress_relay relay{options.progress};
     std::optional<result<shared<device_memory<Api>>>> out;
     const auto work = [&](bool ends) {
-        if (!ends) return void(out.emplace(run_upload(api, plan, options, streams)));
+        if (!ends) return void(out.emplace(run_upload(api, plan, options, streams, kept)));
         struct ending {
             progress_relay& of;
             ~ending() { of.end(); }
         };
         const ending at_the_end{relay};
         options.progress = relay;
-        (void)out.emplace(run_upload(api, plan, options, streams, true));
+        (void)out.emplace(run_upload(api, plan, options, streams, kept, true));
     };
-    beside_caller(api, only_device{*upload_plan_access::data(plan)}, work, [&] { relay.serve(); });
+    beside_caller(api, upload_plan_access::data(plan)->targets, work, [&] { relay.serve(); });
     if (*out) (**out)->release_when_done();
     return *std::move(out);
 }

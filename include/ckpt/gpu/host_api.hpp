@@ -41,6 +41,9 @@ struct host_api {
     int order(stream, event) const noexcept { return 0; }
     int synchronise(stream) const noexcept { return 0; }
     int copy(std::span<const device_copy>, stream) const noexcept { return 0; }
+    int can_reach(bool& yes, int, int) const noexcept { return yes = false; }
+    int reach(int) const noexcept { return 0; }
+    int copy_peer(std::span<const device_copy>, int, int, stream) const noexcept { return 0; }
     void* native(stream) const noexcept { return nullptr; }
     [[nodiscard]] error failure(device_call, int) const {
         return {.code = errc::device_memory, .detail = "the system has not enough memory"};

@@ -28,9 +28,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// Whoever makes one releases it.
 template <device_api Api> class pinned_ring {
   public:
-    /// Makes `slots` slots of `slot_bytes`, which are whole pages. Where they are not pinned as one piece, `reason`
-    /// says why. Pages are touched first, which makes pinning several times cheaper.
-    [[nodiscard]] result<void> make(const Api& api, std::size_t slots, std::uint64_t slot_bytes, std::string& reason) {
+    /// Makes `slots` slots of `slot_bytes`, which are whole pages. Pages are touched first, which makes pinning several
+    /// times cheaper.
+    [[nodiscard]] result<void> make(const Api& api, std::size_t slots, std::uint64_t slot_bytes) {
         const std::uint64_t bytes = slots * slot_bytes;
         std::size_t wanted = 0;
         if (!checked_narrow(bytes, wanted))
@@ -46,11 +46,22 @@ template <device_api Api> class pinned_ring {
         pages_.keep_from_children();
         for (std::size_t at = 0; at < wanted; at += page_bytes) pages_.bytes()[at] = std::byte{0};
         data_ = pages_.bytes().data();
-        return pin(api, wanted, slots, reason);
+        return pin(api, wanted, slots);
+    }
+    /// Whether it has room for such slots, none of which lies in two registrations.
+    [[nodiscard]] bool fits(std::size_t slots, std::uint64_t slot_bytes) const noexcept {
+        if (in_parts()) return slot_bytes <= step_ && slots <= pinned_ / step_;
+        return slot_bytes != 0 && slots <= pinned_bytes() / slot_bytes;
+    }
+    /// Makes such slots of it, which it fits.
+    void cut(std::uint64_t slot_bytes) noexcept {
+        slot_bytes_ = in_parts() ? step_ : static_cast<std::size_t>(slot_bytes);
     }
     [[nodiscard]] bool is_there() const noexcept { return data_ != nullptr; }
     [[nodiscard]] std::byte* slot(std::size_t i) const noexcept { return data_ + i * slot_bytes_; }
     [[nodiscard]] std::uint64_t pinned_bytes() const noexcept { return pinned_ + allocated_; }
+    /// Why it is not pinned as one piece; empty where it is.
+    [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
 
     /// Gives everything back; nothing may be copied from it any more. Returns the first failure and which call it was.
     [[nodiscard]] std::pair<device_call, int> release(const Api& api) {
@@ -71,7 +82,8 @@ template <device_api Api> class pinned_ring {
     }
 
   private:
-    [[nodiscard]] result<void> pin(const Api& api, std::size_t bytes, std::size_t slots, std::string& reason) {
+    [[nodiscard]] bool in_parts() const noexcept { return step_ < pinned_; }
+    [[nodiscard]] result<void> pin(const Api& api, std::size_t bytes, std::size_t slots) {
         int code = api.pin(data_, bytes, false);
         if (code == 0) {
             pinned_ = step_ = bytes;
@@ -80,12 +92,12 @@ template <device_api Api> class pinned_ring {
         error refused = api.failure(device_call::pin, code);
         if (refused.code == errc::device_lost) return refused;
         api.forget();
-        reason = std::move(refused.detail);
+        reason_ = std::move(refused.detail);
         step_ = slot_bytes_;
         for (; slots > 1 && pinned_ < bytes; pinned_ += step_)
             if (api.pin(data_ + pinned_, step_, false) != 0) break;
         if (pinned_ == bytes) {
-            reason += "; each slot is pinned by itself";
+            reason_ += "; each slot is pinned by itself";
             return {};
         }
         api.forget();
@@ -100,10 +112,10 @@ template <device_api Api> class pinned_ring {
             pages_ = pages{};
             data_ = static_cast<std::byte*>(memory);
             allocated_ = bytes;
-            reason += "; the runtime allocated the memory";
+            reason_ += "; the runtime allocated the memory";
             return {};
         }
-        reason += str_cat("; ", api.failure(device_call::allocate_pinned, code).detail, "; the memory is not pinned");
+        reason_ += str_cat("; ", api.failure(device_call::allocate_pinned, code).detail, "; the memory is not pinned");
         api.forget();
         return {};
     }
@@ -114,6 +126,7 @@ template <device_api Api> class pinned_ring {
     std::size_t step_{};      ///< bytes of one registration
     std::size_t pinned_{};    ///< bytes that are registered, from the beginning
     std::size_t allocated_{}; ///< bytes of the runtime
+    std::string reason_{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -7,7 +7,7 @@
 //
 // A plan is made in four steps, each with a header of its own: what each tensor is made from (plan_inputs), where it
 // lies in device memory (plan_grouping), what is read in which pieces (plan_reads), what of a piece is copied where
-// (plan_copies).
+// (plan_copies). At the end, targets that get the same bytes are found (plan_replicas).
 #pragma once
 
 #include <ckpt/core/arena.hpp>
@@ -148,9 +148,10 @@ struct upload_plan_data final : counted {
         int device{};
         std::uint64_t bytes{};
         std::uint64_t scratch{};
+        std::uint32_t alike{};               ///< the first target that has the same bytes; itself where no other has
         std::vector<std::uint32_t> by_key{}; ///< tensors, sorted
     };
-    std::vector<shared<counted>> owners{};
+    std::vector<shared<counted>> owners{}; ///< of the tensors of each target
     arena memory{};
     gather_plan plan{};
     std::vector<target> targets{};

@@ -33,9 +33,10 @@ template <device_api Api> class upload_run final : public counted {
     using stream = typename Api::stream;
     using memory = shared<device_memory<Api>>;
 
-    upload_run(const Api& api, const upload_plan& plan, const engine_options& options, std::span<const stream> streams)
+    upload_run(const Api& api, const upload_plan& plan, const engine_options& options, std::span<const stream> streams,
+               const shared<kept_rings<Api>>& kept)
         : plan_{upload_plan_access::data(plan)},
-          memory_{detail::make_shared<device_memory<Api>>(api, plan_)},
+          memory_{detail::make_shared<device_memory<Api>>(api, plan_, kept)},
           options_{options},
           places_(options.places.begin(), options.places.end()),
           streams_(streams.begin(), streams.end()) {
@@ -47,16 +48,18 @@ template <device_api Api> class upload_run final : public counted {
         (void)thread_.join();
     }
 
-    /// Begins the upload. `streams`: of the caller's, one for each target.
-    [[nodiscard]] static result<shared<upload_run>>
-    start(const Api& api, const upload_plan& plan, const engine_options& options, std::span<const stream> streams) {
+    /// Begins the upload. `streams`: of the caller's, one for each target. `kept`: as of `device_memory`.
+    [[nodiscard]] static result<shared<upload_run>> start(const Api& api, const upload_plan& plan,
+                                                          const engine_options& options,
+                                                          std::span<const stream> streams,
+                                                          const shared<kept_rings<Api>>& kept = {}) {
         if constexpr (Api::own_streams)
             if (std::find(streams.begin(), streams.end(), stream{}) != streams.end())
                 return error{.code = errc::device_failed,
                              .detail = "the null stream is another one in each thread, and an upload that is started "
                                        "has a thread of its own",
                              .hint = "give a stream for each target"};
-        auto out = detail::make_shared<upload_run>(api, plan, options, streams);
+        auto out = detail::make_shared<upload_run>(api, plan, options, streams, kept);
         if (!out->thread_.start([run = out.get()] { run->work(); }))
             return error{.code = errc::limit,
                          .detail = "the system starts no thread for the upload",

@@ -77,8 +77,11 @@ struct device_place {
 /// The result of an upload.
 struct upload_report {
     std::uint64_t bytes{};        ///< bytes that were read or built, each once
-    std::uint64_t copies{};       ///< number of copies to devices
+    std::uint64_t copies{};       ///< number of copies to devices, from the host and from other devices
+    std::uint64_t peer_bytes{};   ///< bytes that were copied from one target to another, which has the same tensors
+    std::string peers{};          ///< why the host filled a target that has what another one has; empty where none
     std::uint64_t pinned_bytes{}; ///< of staging memory; pinned parts of a mapping are not counted
+    std::uint64_t reused_bytes{}; ///< of these, what a `staging_pool` had; the rest was pinned for this upload
     std::string pinning{};        ///< why staging memory is not pinned in one piece; empty where it is
     std::uint64_t verified{};     ///< number of records whose checksum was compared
     std::uint64_t unverified{};   ///< with `verify`: number of storages that were read in part, or have no checksum

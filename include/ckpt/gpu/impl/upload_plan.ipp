@@ -11,6 +11,7 @@
 #include <ckpt/gpu/plan_grouping.hpp>
 #include <ckpt/gpu/plan_inputs.hpp>
 #include <ckpt/gpu/plan_reads.hpp>
+#include <ckpt/gpu/plan_replicas.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/access.hpp>
@@ -89,6 +90,8 @@ CKPT_DETAIL_DEF std::string upload_plan::text(std::size_t most) const {
     for (std::size_t t = 0; t < d.targets.size(); ++t) {
         out += detail::str_cat("device ", d.targets[t].device, ": ", number(d.targets[t].bytes, "bytes"));
         if (d.targets[t].scratch != 0) out += detail::str_cat(", and ", number(d.targets[t].scratch, "while it runs"));
+        if (const std::uint32_t first = d.targets[t].alike; first != t)
+            out += detail::str_cat(", the same as target ", first, ", from which it may be copied");
         out += '\n';
     }
     const detail::list_style lines{.most = most, .separator = {}, .before_rest = "  and ", .after_rest = " more\n"};
@@ -146,6 +149,7 @@ CKPT_DETAIL_DEF result<upload_plan> plan_upload(std::span<const upload_target> t
     plan_reads{options, inputs, grouping, *out}.run();
     for (const upload_piece& p : out->pieces)
         out->slot_bytes = (std::max)(out->slot_bytes, align_up(out->lead(p) + p.bytes, file::direct_alignment));
+    find_replicas(*out);
     return upload_plan_access::make(std::move(out));
 }
 
