@@ -14,8 +14,9 @@
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
-#include "widening.hpp"
+#include "double_kernels.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -35,6 +36,13 @@ using ckpt::errc;
 using cuda_double::mode;
 namespace fs = std::filesystem;
 
+/// All but what converts float16, so that the host has something to convert.
+inline constexpr ckpt::device_kernels some_kernels{
+    .can_cast = [](ckpt::dtype from,
+                   ckpt::dtype to) { return from != ckpt::dtype::float16 && ckpt::detail::is_castable(from, to); },
+    .cast = double_kernels::cast_elements,
+    .scatter = double_kernels::scatter_elements};
+
 /// The file of all scenarios, for two devices, with tensors that the host and the device convert.
 struct subject {
     std::string bytes{test_support::upload_file()};
@@ -46,13 +54,16 @@ struct subject {
         const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
         for (std::uint32_t rank = 0; rank < 2; ++rank)
             targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
-        widening_kernel::give_kernel_a_body();
+        double_kernels::give_bodies();
     }
     [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image) const {
-        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
+        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64},
+                                                     {"br*", ckpt::dtype::float32},
+                                                     {"a.weight", ckpt::dtype::bfloat16},
+                                                     {"turned", ckpt::dtype::bfloat16}},
                                            .layout = layout,
                                            .piece_bytes = 4'096,
-                                           .kernels = &widening_kernel::widening})
+                                           .kernels = &some_kernels})
             .value();
     }
 };
@@ -85,20 +96,21 @@ fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename 
         const ckpt::detail::cuda_api api{};
         auto memory = Engine::run(api, plan, how);
         if (!memory) return "no upload: " + memory.error().message();
-        // Streams of the caller's read at once what the last copies may have to write yet.
-        std::vector<std::byte> back(256);
+        // Streams of the caller's read at once what the last copies and kernels may have to write yet.
+        const auto& targets = (*memory)->plan().targets;
+        std::vector<std::byte> back(
+            static_cast<std::size_t>(std::max_element(targets.begin(), targets.end(), [](const auto& a, const auto& b) {
+                                         return a.bytes < b.bytes;
+                                     })->bytes));
         bool works = cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess;
-        const auto end_of = [&](const auto& target) {
-            return static_cast<std::byte*>(target.memory) +
-                   (*memory)->plan().targets[static_cast<std::size_t>(&target - (*memory)->targets().data())].bytes;
-        };
-        for (auto& target : (*memory)->targets()) {
+        for (std::uint32_t i = 0; i < targets.size(); ++i) {
+            auto& target = (*memory)->targets()[i];
             cudaStream_t user{};
             works = works && cudaSetDevice(target.device) == cudaSuccess &&
                     cudaStreamCreateWithFlags(&user, cudaStreamNonBlocking) == cudaSuccess &&
                     api.order(user, target.done) == 0 &&
-                    cudaMemcpyAsync(back.data(), end_of(target) - back.size(), back.size(), cudaMemcpyDeviceToHost,
-                                    user) == cudaSuccess &&
+                    cudaMemcpyAsync(back.data(), target.memory, static_cast<std::size_t>(targets[i].bytes),
+                                    cudaMemcpyDeviceToHost, user) == cudaSuccess &&
                     cudaStreamSynchronize(user) == cudaSuccess && cudaStreamDestroy(user) == cudaSuccess;
         }
         works = works && cudaSetDevice(0) == cudaSuccess && cudaHostUnregister(back.data()) == cudaSuccess;

@@ -9,6 +9,7 @@
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
 #include "cufile_double.hpp"
+#include "double_kernels.hpp"
 #include "opened_gds.hpp"
 #include "widening.hpp"
 
@@ -186,6 +187,119 @@ TEST_CASE("upload: the host narrows, the device widens, in every mode") {
             }
             clean_end();
         }
+}
+
+namespace {
+
+/// float32 rows of several pieces, a transposed and a sliced tensor, what a kernel widens, and what none converts.
+std::string file_for_kernels() {
+    using pkl::ordered, pkl::storage, pkl::str, pkl::tensor;
+    return torch_file(ordered({{str("rows"), pkl::floats("0", 9'000)},
+                               {str("turned"), tensor(storage("FloatStorage", "1", 6'000), 0, {60, 100}, {1, 60})},
+                               {str("columns"), tensor(storage("FloatStorage", "2", 6'000), 10, {60, 70}, {100, 1})},
+                               {str("few"), tensor(storage("FloatStorage", "3", 6'000), 10, {60, 20}, {100, 1})},
+                               {str("brain"), tensor(storage("BFloat16Storage", "4", 3'000), 0, {3'000}, {1})},
+                               {str("steps"), tensor(storage("LongStorage", "5", 777), 0, {777}, {1})}}),
+                      {{"0", some_floats(9'000, 1)},
+                       {"1", some_floats(6'000, 2)},
+                       {"2", some_floats(6'000, 3)},
+                       {"3", some_floats(6'000, 4)},
+                       {"4", noise(6'000, 5)},
+                       {"5", noise(6'216, 6)}});
+}
+upload_options on_the_device(unsigned readers) {
+    upload_options out = busy(readers);
+    out.casts = {{"brain", ckpt::dtype::float32}, {"few", ckpt::dtype::float64}, {"**", ckpt::dtype::bfloat16}};
+    out.kernels = &double_kernels::table;
+    return out;
+}
+std::size_t calls_of(std::string_view name) {
+    const auto log = cuda_double::log();
+    return static_cast<std::size_t>(std::count(log.begin(), log.end(), name));
+}
+
+} // namespace
+
+TEST_CASE("upload: kernels narrow, widen and make dense, in every mode, into any memory, as values of copy_as") {
+    const opened file{file_for_kernels()};
+    double_kernels::give_bodies();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const auto layout : {upload_layout::file_image, upload_layout::packed})
+            for (const unsigned readers : {0u, 2u})
+                for (const unsigned slots : {1u, 2u, 5u})
+                    for (const bool ordered : {false, true}) {
+                        cuda_double::reset({.how = how, .seed = slots});
+                        {
+                            upload_options options = on_the_device(readers);
+                            options.layout = layout;
+                            options.slots = slots;
+                            options.stream_ordered = ordered;
+                            options.verify = true;
+                            auto there = upload(file.weights, options).value();
+                            REQUIRE(there.wait().has_value());
+                            compare(there, file.weights);
+                            CHECK(there.at("turned").value().dtype == ckpt::dtype::bfloat16);
+                            CHECK(there.data<ckpt::bf16>("turned").has_value());
+                            CHECK(there.data<double>("few").has_value());
+                            CHECK(there.report().verified == 4); // slices are read in part
+                            CHECK(cuda_double::totals().kernels > 20);
+                        }
+                        clean_end();
+                    }
+}
+
+TEST_CASE("upload: the device's scratch memory is what the plan says, and is there only where something is converted") {
+    const opened file{file_for_kernels()};
+    double_kernels::give_bodies();
+    for (const bool converts : {false, true}) {
+        cuda_double::reset({.how = mode::lazy});
+        {
+            const auto plan = converts ? ckpt::plan_upload(file.weights, {.casts = on_the_device(0).casts,
+                                                                          .piece_bytes = 4'096,
+                                                                          .kernels = &double_kernels::table})
+                                             .value()
+                                       : ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}).value();
+            CHECK((plan.scratch_bytes(0) != 0) == converts);
+            auto there = upload(plan, busy(0)).value();
+            REQUIRE(there.wait().has_value());
+            CHECK(cuda_double::totals().peak_device_bytes[0] == plan.device_bytes(0) + plan.scratch_bytes(0));
+            CHECK(cuda_double::totals().device_bytes[0] == plan.device_bytes(0));
+            CHECK(calls_of("cudaStreamCreateWithFlags") == (converts ? 2 : 1));
+            CHECK(calls_of("cudaEventCreateWithFlags") == (converts ? 5 : 3)); // two slots, the end, two blocks
+        }
+        clean_end();
+    }
+}
+
+TEST_CASE("upload: copies of a piece run beside the kernels of the one before, and free their slot before these") {
+    const opened file{file_for_kernels()};
+    double_kernels::give_bodies();
+    std::uint64_t converted = 0; // pieces; the double does nothing before somebody waits for it
+    cuda_double::implement(&double_kernels::cast, [&](cuda_double::kernel& k, ckpt::detail::cast_job job) {
+        ++converted;
+        double_kernels::run_cast(k, job);
+    });
+    cuda_double::reset({.how = mode::lazy});
+    {
+        upload_options options = on_the_device(0);
+        options.select = {"rows"};
+        options.slots = 1;
+        std::uint64_t issued = 0;
+        const auto progress = [&](const ckpt::progress&) {
+            // Piece n was copied once its slot is taken again; it waited for the kernel of n - 2, no later one.
+            ++issued;
+            CHECK(converted == (issued < 3 ? 0 : issued - 3));
+            return true;
+        };
+        options.progress = progress;
+        auto there = upload(file.weights, options).value();
+        CHECK(issued >= 9);
+        REQUIRE(there.wait().has_value());
+        CHECK(converted == issued);
+        compare(there, file.weights);
+    }
+    clean_end();
+    double_kernels::give_bodies();
 }
 
 TEST_CASE("upload: two devices from one plan, each byte read once, the caller's device restored") {
@@ -526,6 +640,32 @@ TEST_CASE(
                 }
 }
 
+TEST_CASE("upload: kernels write to memory of the caller's behind the caller's work, and in front of what follows") {
+    const opened file{file_for_kernels()};
+    double_kernels::give_bodies();
+    const auto plan =
+        ckpt::plan_upload(file.weights,
+                          {.casts = on_the_device(0).casts, .piece_bytes = 4'096, .kernels = &double_kernels::table}, 1)
+            .value();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const bool from_pool : {false, true})
+            for (const bool null_stream : {false, true}) {
+                cuda_double::reset({.how = how});
+                {
+                    busy_memory mine{plan, 0, from_pool, null_stream};
+                    const ckpt::device_place places[]{mine.place()};
+                    upload_options options = busy(1);
+                    options.stream = mine.stream;
+                    options.places = places;
+                    auto there = upload(plan, options).value();
+                    mine.on_device([&] { mine.copy_back(); }); // nobody waited
+                    REQUIRE(there.wait().has_value());
+                    compare(there, file.weights);
+                }
+                clean_end();
+            }
+}
+
 TEST_CASE("upload: memory of the upload's own does not wait for the caller's work") {
     const opened file{upload_file()};
     const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}).value();
@@ -720,6 +860,14 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
                                                .piece_bytes = 4'096,
                                                .kernels = &widening})
                           .value();
+    const opened other{file_for_kernels()};
+    double_kernels::give_bodies();
+    const ckpt::upload_target one[]{{1, other.weights}};
+    const auto converting = ckpt::plan_upload(one, {.select = {"rows", "turned", "few", "steps"},
+                                                    .casts = on_the_device(0).casts,
+                                                    .piece_bytes = 8'192,
+                                                    .kernels = &double_kernels::table})
+                                .value();
     struct failure {
         cudaError_t code;
         bool sticky;
@@ -731,25 +879,25 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
             for (const failure& f : {failure{cudaErrorUnknown, false, errc::device_failed},
                                      failure{cudaErrorMemoryAllocation, false, errc::device_memory},
                                      failure{cudaErrorIllegalAddress, true, errc::device_lost}}) {
-                const auto once = [&](std::uint64_t n) {
+                const auto once = [&](const ckpt::upload_plan& what, std::uint64_t n) {
                     cuda_double::reset({.how = how, .seed = n});
                     if (n != 0) cuda_double::fail_call(n, f.code, f.sticky);
                     {
                         upload_options options = busy(0);
                         options.stream_ordered = ordered;
-                        auto there = upload(plan, options);
+                        auto there = upload(what, options);
                         if (!there) {
                             CHECK(there.error().code == f.expected);
                             CHECK(there.error().os_code == f.code);
                             CHECK(there.error().message().find("cuda") != std::string::npos);
                         } else if (const auto waited = there->wait(); !waited) {
                             CHECK(waited.error().code == f.expected);
-                            CHECK(!there->at("a.weight")); // nothing is given out any more
+                            CHECK(there->at(what[0].key).error().code == f.expected); // nothing is given out any more
                         } else {
                             CHECK((cudaGetLastError() == cudaSuccess ||
                                    f.sticky)); // what was overcome is not left to the caller
-                            compare(*there, both[0].weights, 0);
-                            compare(*there, both[1].weights, 1);
+                            for (std::size_t t = 0; t < what.targets(); ++t)
+                                compare(*there, what.targets() == 1 ? other.weights : both[t].weights, t);
                         }
                     }
                     const std::uint64_t calls = cuda_double::calls();
@@ -759,9 +907,11 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
                     ++runs;
                     return calls;
                 };
-                const std::uint64_t calls = once(0);
-                REQUIRE(calls > 100);
-                for (std::uint64_t n = 1; n <= calls; ++n) (void)once(n);
+                for (const ckpt::upload_plan& what : {plan, converting}) {
+                    const std::uint64_t calls = once(what, 0);
+                    REQUIRE(calls > 50);
+                    for (std::uint64_t n = 1; n <= calls; ++n) (void)once(what, n);
+                }
             }
     MESSAGE(runs << " runs");
 }

@@ -110,13 +110,19 @@ template <device_api Api> class device_memory final : public counted {
         int device{};
         void* memory{}; ///< null where it needs none
         bool owned{};
-        void* scratch{};
         typename Api::stream caller{}; ///< the caller's: it had work on memory of the caller, and will use the tensors
         typename Api::stream stream{};
         bool has_stream{};
         typename Api::event done{};
         bool has_done{};
         bool busy{}; ///< something may have been issued that no one has waited for
+        /// For what the device converts; not there for a target of which it converts nothing.
+        void* scratch{}; ///< `scratch_blocks` blocks
+        typename Api::stream kernels{};
+        bool has_kernels{};
+        typename Api::event read[scratch_blocks]{}; ///< by block: behind the kernels that read it last
+        std::uint32_t made_read{};                  ///< how many of these events there are
+        std::uint32_t block{};                      ///< that the next piece is copied to
     };
 
     device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
@@ -132,6 +138,8 @@ template <device_api Api> class device_memory final : public counted {
             (void)scope.insist_on(t.device);
             if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.caller);
             if (t.has_done) (void)api_.drop_event(t.done);
+            while (t.made_read != 0) (void)api_.drop_event(t.read[--t.made_read]);
+            if (t.has_kernels) (void)api_.drop_stream(t.kernels);
             if (t.has_stream) (void)api_.drop_stream(t.stream);
         }
     }
@@ -166,7 +174,7 @@ template <device_api Api> class device_memory final : public counted {
             if (auto made = make_memory(t, i, options); !made) return made;
             if (auto ordered = follow_caller(t); !ordered) return ordered;
             if (wanted.scratch != 0)
-                if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
+                if (auto made = make_scratch(t, wanted.scratch); !made) return made;
         }
         if constexpr (Api::is_host) return {};
         const std::size_t used = (std::min)(std::size_t{options.slots < 1 ? 1 : options.slots}, plan_->pieces.size());
@@ -277,6 +285,17 @@ template <device_api Api> class device_memory final : public counted {
         t.memory = options.places[i].data;
         return {};
     }
+    /// What conversions need: two blocks, so that one is filled while kernels read the other, and a stream for these.
+    [[nodiscard]] result<void> make_scratch(target& t, std::uint64_t block) {
+        if (const int code = api_.make_stream(t.kernels); code != 0)
+            return api_.failure(device_call::make_stream, code);
+        t.has_kernels = true;
+        for (typename Api::event& read : t.read) {
+            if (const int code = api_.make_event(read); code != 0) return api_.failure(device_call::make_event, code);
+            ++t.made_read;
+        }
+        return allocate(t.scratch, scratch_blocks * block, t);
+    }
     /// Memory of the caller's may be in use by work that the caller has issued: the copies run behind it.
     [[nodiscard]] result<void> follow_caller(const target& t) {
         if (t.owned || t.memory == nullptr) return {};
@@ -294,10 +313,14 @@ template <device_api Api> class device_memory final : public counted {
         for (target& t : targets_) {
             if (!std::exchange(t.busy, false)) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
-            int last = 0;
-            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));
-            abandoned_ =
-                abandoned_ || (last != 0 && api_.failure(device_call::synchronise, last).code != errc::device_lost);
+            const auto wait_for = [&](typename Api::stream stream) {
+                int last = 0;
+                keep(device_call::synchronise, insist([&] { return api_.synchronise(stream); }, &last));
+                abandoned_ =
+                    abandoned_ || (last != 0 && api_.failure(device_call::synchronise, last).code != errc::device_lost);
+            };
+            wait_for(t.stream);
+            if (t.has_kernels) wait_for(t.kernels);
         }
         if (abandoned_) {
             slots_.clear();

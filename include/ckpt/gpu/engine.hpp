@@ -8,6 +8,8 @@
 //
 //   readers ─fill─▶ slot 0..n-1 (pinned, reused) ─issue, in order, one thread─▶ one stream for each device
 //   ──event──▶ slot free
+//   what the device converts: slot ─▶ block 0, 1 of scratch memory, in turn ──event──▶ kernels, on a stream of their
+//   own ──event──▶ block free
 //
 // A reader that wants a slot waits for the event behind its last copy. On a host device there are no slots: readers
 // write straight into its memory.
@@ -88,7 +90,7 @@ template <device_api Api> class upload_engine {
   private:
     using slot = typename device_memory<Api>::slot;
 
-    [[nodiscard]] result<void> prepare() {
+    [[nodiscard]] result<void> prepare(device_scope<Api>& scope) {
         if constexpr (Api::is_host) {
             if (options_.source == upload_source::mapped || options_.source == upload_source::gpu_direct)
                 reason_ = "the host reads straight into its own memory";
@@ -393,29 +395,52 @@ template <device_api Api> class upload_engine {
     }
     [[nodiscard]] result<void> issue_to(device_scope<Api>& scope, const upload_piece& piece, slot& s, std::uint32_t t) {
         auto& target = memory_.targets()[t];
+        bool converts = false;
         batch_.clear();
         for (std::uint32_t i = 0; i < piece.copies; ++i) {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             if (c.target != t) continue;
-            std::byte* const base = static_cast<std::byte*>(c.to_scratch ? target.scratch : target.memory);
+            converts = converts || c.to_scratch;
+            std::byte* const base = c.to_scratch ? block_of(t) : static_cast<std::byte*>(target.memory);
             batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});
         }
         if (batch_.empty()) return {};
         if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);
         target.busy = true;
+        if (converts) // kernels may still read what the block had before
+            if (const int code = api_.order(target.stream, target.read[target.block]); code != 0)
+                return api_.failure(device_call::order, code);
         if (const int code = api_.copy(batch_, target.stream); code != 0) return api_.failure(device_call::copy, code);
         memory_.report.copies += batch_.size();
-        for (std::uint32_t i = 0; i < piece.casts; ++i) {
-            const device_cast& c = plan_.casts[piece.first_cast + i];
-            if (c.target != t) continue;
-            const int code = plan_.kernels->cast(static_cast<std::byte*>(target.memory) + c.to, c.wanted,
-                                                 static_cast<const std::byte*>(target.scratch) + c.from, c.type,
-                                                 c.swap_bytes, c.count, api_.native(target.stream));
-            if (code != 0) return api_.failure(device_call::convert, code);
-        }
         if (const int code = api_.record(s.events[t], target.stream); code != 0)
             return api_.failure(device_call::record, code);
         s.pending[t] = true;
+        return converts ? convert(piece, t, s.events[t]) : result<void>{};
+    }
+    [[nodiscard]] std::byte* block_of(std::uint32_t t) const {
+        return static_cast<std::byte*>(memory_.at(t).scratch) + memory_.at(t).block * plan_.targets[t].scratch;
+    }
+    /// Converts what a piece brought to the block in hand, beside the copies of the next piece to the other one.
+    [[nodiscard]] result<void> convert(const upload_piece& piece, std::uint32_t t, typename Api::event copied) {
+        auto& target = memory_.targets()[t];
+        if (const int code = api_.order(target.kernels, copied); code != 0)
+            return api_.failure(device_call::order, code);
+        const std::byte* const block = block_of(t);
+        for (std::uint32_t i = 0; i < piece.casts; ++i) {
+            const device_cast& c = plan_.casts[piece.first_cast + i];
+            if (c.target != t) continue;
+            std::byte* const to = static_cast<std::byte*>(target.memory) + c.to;
+            void* const stream = api_.native(target.kernels);
+            const int code =
+                c.view == nullptr
+                    ? plan_.kernels->cast(to, c.wanted, block + c.from, c.type, c.swap_bytes, c.count, stream)
+                    : plan_.kernels->scatter(to, c.wanted, block + c.from, c.type, c.swap_bytes, c.view->rank,
+                                             c.view->shape, c.view->strides, c.first, c.count, stream);
+            if (code != 0) return api_.failure(device_call::convert, code);
+        }
+        if (const int code = api_.record(target.read[target.block], target.kernels); code != 0)
+            return api_.failure(device_call::record, code);
+        target.block = (target.block + 1) % scratch_blocks;
         return {};
     }
 
@@ -522,6 +547,9 @@ run_upload(const Api& api, const upload_plan& plan, const engine_options& option
     }
     for (auto& target : memory->targets()) {
         if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);
+        for (std::uint32_t i = 0; i < target.made_read; ++i)
+            if (const int code = api.order(target.stream, target.read[i]); code != 0)
+                return api.failure(device_call::order, code);
         if (const int code = api.record(target.done, target.stream); code != 0)
             return api.failure(device_call::record, code);
         // While the target's device is current: a null stream is that of the device.
