@@ -1188,6 +1188,9 @@ struct storage_double {
         find<void(cufile_failure, unsigned long)>("cufile_double_reset")(failure, good_reads);
     }
     unsigned long reads() const { return find<unsigned long()>("cufile_double_reads")(); }
+    unsigned long registered() const { return find<unsigned long()>("cufile_double_registered")(); }
+    void together(unsigned long reads) const { find<void(unsigned long)>("cufile_double_together")(reads); }
+    unsigned long most_in_flight() const { return find<unsigned long()>("cufile_double_most_in_flight")(); }
     void end() const { find<void()>("cufile_double_end")(); }
 };
 
@@ -1205,7 +1208,9 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
     for (const trial& t : {trial{cufile_no_failure, 0, ""}, trial{cufile_no_driver, 0, "cuFileDriverOpen failed"},
                            trial{cufile_no_file_system, 0, "cuFileHandleRegister failed"},
                            trial{cufile_failing_read, 1, "a read past the host gave"},
-                           trial{cufile_failing_file_read, 0, "a read past the host gave"}})
+                           trial{cufile_failing_file_read, 0, "a read past the host gave"},
+                           trial{cufile_no_buffer, 0, ""}, trial{cufile_no_properties, 0, ""},
+                           trial{cufile_no_direct_way, 0, "libcufile reads through the host's memory"}})
         for (const mode how : {mode::eager, mode::lazy, mode::random})
             for (const unsigned readers : {0u, 2u})
                 for (const bool ordered : {false, true}) {
@@ -1224,8 +1229,11 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
                         REQUIRE(there.wait().has_value());
                         compare(there, file.weights);
                         CHECK(there.report().fallback.starts_with(t.reason));
-                        CHECK(there.report().fallback.empty() == (t.failure == cufile_no_failure));
-                        if (t.failure == cufile_no_failure) CHECK(storage.reads() >= 4);
+                        CHECK(there.report().fallback.empty() == std::string_view{t.reason}.empty());
+                        if (there.report().fallback.empty() || t.failure == cufile_no_direct_way)
+                            CHECK(storage.reads() >= 4);
+                        const bool opened = t.failure != cufile_no_driver && t.failure != cufile_no_file_system;
+                        CHECK(storage.registered() == (opened && t.failure != cufile_no_buffer ? 1 : 0));
                     }
                     storage.end();
                     clean_end();
@@ -1249,6 +1257,7 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
                 REQUIRE(there.wait().has_value());
                 compare(there, file.weights);
                 CHECK(there.report().fallback.empty());
+                CHECK(storage.registered() == 1);
             }
             storage.end();
             clean_end();
@@ -1265,6 +1274,60 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
         const auto there = upload(file.weights, options).value();
         CHECK(there.report().fallback == "checksums can only be compared of what the host reads");
         CHECK(there.report().verified == 2);
+    }
+    storage.end();
+    clean_end();
+}
+
+TEST_CASE("upload: several parts of a piece are read past the host, several pieces at the same time, to two devices") {
+    // Their sizes fit no alignment, so that each is a part of its own.
+    const std::size_t sizes[]{1'200'000, 900'004, 1'500'000, 700'004, 2'000'000, 1'100'004};
+    const opened file{safetensors_of(sizes, 8)};
+    const opened other{large_file()};
+    const ckpt::upload_target both[]{{0, file.weights}, {1, other.weights}};
+    const auto plan = ckpt::plan_upload(both, {.piece_bytes = 4u << 20}).value();
+    CHECK(plan.copies() > plan.pieces() + 2);
+    const storage_double storage;
+    for (const mode how : {mode::lazy, mode::random})
+        for (const unsigned readers : {0u, 2u}) {
+            cuda_double::reset({.how = how});
+            storage.reset(cufile_no_failure);
+            storage.together(readers);
+            {
+                const auto driver = opened_gds();
+                upload_options options;
+                options.readers = readers;
+                options.slots = 4;
+                options.source = upload_source::gpu_direct;
+                options.past_host = driver.reader();
+                auto there = upload(plan, options).value();
+                CHECK(storage.most_in_flight() == (readers == 0 ? 1 : readers));
+                CHECK(storage.registered() == 2);
+                CHECK(storage.reads() > plan.pieces());
+                CHECK(there.report().fallback.empty());
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights, 0);
+                compare(there, other.weights, 1);
+
+                // However it ends, nothing stays registered.
+                const auto stops = [](const ckpt::progress&) { return false; };
+                options.progress = stops;
+                CHECK(upload(plan, options).error().code == errc::cancelled);
+            }
+            storage.end();
+            clean_end();
+        }
+    // Memory is registered only where something is read to it: not for pieces of less than 1 MiB.
+    cuda_double::reset();
+    storage.reset(cufile_no_failure);
+    {
+        const auto driver = opened_gds();
+        upload_options options = busy(0);
+        options.source = upload_source::gpu_direct;
+        options.past_host = driver.reader();
+        const auto there = upload(file.weights, options).value();
+        CHECK(storage.registered() == 0);
+        CHECK(storage.reads() == 0);
     }
     storage.end();
     clean_end();

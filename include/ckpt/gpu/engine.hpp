@@ -65,12 +65,17 @@ template <device_api Api> class upload_engine {
     upload_engine(const upload_engine&) = delete;
     upload_engine& operator=(const upload_engine&) = delete;
     ~upload_engine() {
+        for (const std::uint32_t t : registered_) {
+            device_scope<Api> here{api_};
+            (void)here.use(memory_.at(t).device);
+            options_.past_host->drop_memory(options_.past_host->context, memory_.at(t).memory);
+        }
         for (const auto& [in, handle] : handles_) options_.past_host->close(handle);
     }
 
     [[nodiscard]] result<void> run(device_scope<Api>& scope) {
         for (const upload_piece& p : plan_.pieces) total_ += p.bytes;
-        if (auto ready = prepare(); !ready) return ready;
+        if (auto ready = prepare(scope); !ready) return ready;
         if (auto done = move_pieces(scope); !done) return done;
         const auto compared = stager_.verified();
         if (!compared) return compared.error();
@@ -83,6 +88,8 @@ template <device_api Api> class upload_engine {
             r.verified = *compared;
             r.unverified = plan_.unchecked + plan_.checksums.size() - r.verified;
         }
+        if (past_host_ && reason_.empty() && options_.past_host->detour != nullptr)
+            reason_ = options_.past_host->detour(options_.past_host->context);
         r.fallback = reason_.empty() ? stager_.fallback() : reason_;
         return {};
     }
@@ -105,6 +112,7 @@ template <device_api Api> class upload_engine {
                 if (past_host_)
                     if (const int code = api_.synchronise(target.stream); code != 0)
                         return api_.failure(device_call::synchronise, code);
+            if (past_host_) add_memory(scope);
         }
         return {};
     }
@@ -126,6 +134,19 @@ template <device_api Api> class upload_engine {
             }
         }
         past_host_ = reason_.empty();
+    }
+
+    /// Registers the memory that is read to past the host. What is refused is read to all the same.
+    void add_memory(device_scope<Api>& scope) {
+        if (options_.past_host->add_memory == nullptr) return;
+        std::vector<bool> used(memory_.targets().size());
+        for (const upload_piece& piece : plan_.pieces)
+            if (const std::optional<std::uint32_t> t = target_past_host(piece)) used[*t] = true;
+        for (std::uint32_t t = 0; t < used.size(); ++t)
+            if (used[t] && scope.use(memory_.at(t).device) == 0 &&
+                options_.past_host->add_memory(options_.past_host->context, memory_.at(t).memory,
+                                               plan_.targets[t].bytes))
+                registered_.push_back(t);
     }
 
     // ---- the threads
@@ -354,22 +375,32 @@ template <device_api Api> class upload_engine {
         return true;
     }
 
-    /// Large pieces that go to one device as they are, in a few large parts, may bypass the host.
-    [[nodiscard]] bool read_past_host(std::uint32_t p) {
+    [[nodiscard]] std::span<const staged_copy> copies_of(const upload_piece& piece) const {
+        return std::span{plan_.copies}.subspan(piece.first_copy, piece.copies);
+    }
+    /// Large pieces that go to one device as they are, in a few large parts, may bypass the host: to that target.
+    [[nodiscard]] std::optional<std::uint32_t> target_past_host(const upload_piece& piece) const {
         constexpr std::uint64_t worthwhile = std::uint64_t{1} << 18; // of each part, on average
-        const upload_piece& piece = plan_.pieces[p];
-        if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < paged_bytes ||
+        if (piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < paged_bytes ||
             piece.moves != 0 || piece.casts != 0 || piece.copies == 0 || piece.bytes / piece.copies < worthwhile)
-            return false;
-        const std::span copies = std::span{plan_.copies}.subspan(piece.first_copy, piece.copies);
+            return std::nullopt;
+        const auto copies = copies_of(piece);
         const std::uint32_t one = copies.front().target;
         if (std::any_of(copies.begin(), copies.end(), [&](const staged_copy& c) { return c.target != one; }))
-            return false;
+            return std::nullopt;
+        return one;
+    }
+    [[nodiscard]] bool read_past_host(std::uint32_t p) {
+        if (!past_host_) return false;
+        const upload_piece& piece = plan_.pieces[p];
+        const std::optional<std::uint32_t> target = target_past_host(piece);
+        if (!target) return false;
+        const std::uint32_t one = *target;
         device_scope<Api> here{api_}; // the library may ask which device this thread has
         if (here.failure() != 0 || here.use(memory_.at(one).device) != 0) return false;
         const auto handle = std::find_if(handles_.begin(), handles_.end(),
                                          [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
-        for (const staged_copy& c : copies) {
+        for (const staged_copy& c : copies_of(piece)) {
             const std::uint64_t from = piece.begin + c.from;
             const std::int64_t got =
                 options_.past_host->read(handle->second, memory_.at(one).memory, c.bytes, from, c.to);
@@ -514,6 +545,7 @@ template <device_api Api> class upload_engine {
     bool past_host_{false};
     std::string reason_{}; // written under ring_mutex_ once readers run
     std::vector<std::pair<const file*, void*>> handles_{};
+    std::vector<std::uint32_t> registered_{}; // targets whose memory the direct_reader knows
     std::vector<device_copy> batch_{};
     std::uint64_t total_{0};
 

@@ -82,7 +82,9 @@ struct upload_report {
     upload_source source{};       ///< how files were to be read
     unsigned readers{};           ///< threads that were to read; 0: the calling one did
     std::size_t slots{};          ///< of staging memory; none on the host
-    std::string fallback{};       ///< why `source` was not used for everything; empty where it was
+    /// Why `source` was not used for everything, or what was read past the host passed it all the same, inside the
+    /// library that read; else empty.
+    std::string fallback{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
