@@ -78,6 +78,10 @@ MUTANTS = {
         "            while (t.made_read != 0) (void)api_.drop_event(t.read[--t.made_read]);\n",
         "",
     ),
+    "memory_stays_registered_for_storage": (
+        "            options_.past_host->drop_memory(options_.past_host->context, memory_.at(t).memory);\n",
+        "",
+    ),
     "stored_elements_begin_at_the_wrong_one": (
         "c.view->shape, c.view->strides, c.first, c.count, stream)",
         "c.view->shape, c.view->strides, 0, c.count, stream)",

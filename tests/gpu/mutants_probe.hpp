@@ -21,6 +21,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -124,6 +125,12 @@ fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename 
 // The memory behind a device pointer, for what is written to it by no stream; of cuda_double.cpp.
 extern "C" void* cuda_double_shadow(void* device, std::size_t bytes);
 
+/// Device memory that is registered for reads past the host.
+inline std::set<void*>& registered_memory() {
+    static std::set<void*> all;
+    return all;
+}
+
 /// Reads files into device memory, as GPUDirect Storage does.
 inline constexpr ckpt::direct_reader past_the_host{
     .open = [](void*, int descriptor, std::string&) -> void* { return new int{::dup(descriptor)}; },
@@ -136,7 +143,9 @@ inline constexpr ckpt::direct_reader past_the_host{
         [](void* handle) {
             ::close(*static_cast<int*>(handle));
             delete static_cast<int*>(handle);
-        }};
+        },
+    .add_memory = [](void*, void* base, std::uint64_t) { return registered_memory().insert(base).second; },
+    .drop_memory = [](void*, void* base) { registered_memory().erase(base); }};
 
 /// Memory of the pool that a stream of the caller's still reads when it is freed.
 template <class Engine> fault frees_too_early(const ckpt::upload_plan& plan, const typename Engine::options& how) {
@@ -268,6 +277,7 @@ fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typen
                                   named ? std::span<const cudaStream_t>{streams} : std::span<const cudaStream_t>{});
         if (!memory) return "no upload: " + memory.error().message();
         on_each(use);
+        if (!registered_memory().empty()) return "memory that stays registered";
         if (!(*memory)->wait()) return "a wait that failed";
         if (!is_right(**memory, s.targets)) return "wrong values";
     }
