@@ -1317,9 +1317,9 @@ TEST_CASE("upload: several parts of a piece are read past the host, several piec
             storage.end();
             clean_end();
         }
-    // Memory is registered only where something is read to it: not for pieces of less than 1 MiB.
+    // Memory is registered, and a detour told of, only where something is read: not for pieces of less than 1 MiB.
     cuda_double::reset();
-    storage.reset(cufile_no_failure);
+    storage.reset(cufile_no_direct_way);
     {
         const auto driver = opened_gds();
         upload_options options = busy(0);
@@ -1328,6 +1328,7 @@ TEST_CASE("upload: several parts of a piece are read past the host, several piec
         const auto there = upload(file.weights, options).value();
         CHECK(storage.registered() == 0);
         CHECK(storage.reads() == 0);
+        CHECK(there.report().fallback.empty());
     }
     storage.end();
     clean_end();

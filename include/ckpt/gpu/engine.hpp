@@ -88,7 +88,9 @@ template <device_api Api> class upload_engine {
             r.verified = *compared;
             r.unverified = plan_.unchecked + plan_.checksums.size() - r.verified;
         }
-        if (past_host_ && reason_.empty() && options_.past_host->detour != nullptr)
+        const auto bypasses = [this](const upload_piece& p) { return target_past_host(p).has_value(); };
+        if (past_host_ && reason_.empty() && options_.past_host->detour != nullptr &&
+            std::any_of(plan_.pieces.begin(), plan_.pieces.end(), bypasses))
             reason_ = options_.past_host->detour(options_.past_host->context);
         r.fallback = reason_.empty() ? stager_.fallback() : reason_;
         return {};
@@ -142,6 +144,7 @@ template <device_api Api> class upload_engine {
         std::vector<bool> used(memory_.targets().size());
         for (const upload_piece& piece : plan_.pieces)
             if (const std::optional<std::uint32_t> t = target_past_host(piece)) used[*t] = true;
+        registered_.reserve(used.size());
         for (std::uint32_t t = 0; t < used.size(); ++t)
             if (used[t] && scope.use(memory_.at(t).device) == 0 &&
                 options_.past_host->add_memory(options_.past_host->context, memory_.at(t).memory,
