@@ -46,7 +46,8 @@ struct upload_options {
     std::vector<pattern> order{};
     std::vector<upload_cast> casts{};
     upload_layout layout{upload_layout::file_image};
-    const device_kernels* kernels{}; ///< `ckpt::cuda::kernels()`: conversions on the device; null: on the host
+    /// `ckpt::cuda::kernels()`: the device converts, swaps bytes and makes strided tensors dense; null: the host does.
+    const device_kernels* kernels{};
     /// How files are read. Without it: `direct` for 64 MiB and more of which the system's cache has less than half,
     /// else `buffered`.
     std::optional<upload_source> source{};

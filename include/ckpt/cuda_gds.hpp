@@ -7,7 +7,8 @@
 //          usual.
 //
 // No CUDA header is needed. The library has a configuration and a log file of its own (cufile.json), and may itself go
-// by way of the host's memory ("compatibility mode") where it has no direct way.
+// by way of the host's memory ("compatibility mode") where it has no direct way. Where it has none at all, the report
+// of the upload says so; it does not tell for each file.
 #pragma once
 
 #include <ckpt/core/config.hpp>
@@ -48,6 +49,17 @@ struct cufile_descriptor {
         void* other;
     } file{};
     const void* operations{};
+};
+
+/// The beginning of what the library tells of its driver. What follows has grown with its versions.
+struct cufile_properties {
+    unsigned major_version{}; ///< of the nvidia-fs driver; 0: there is none
+    unsigned minor_version{};
+    std::size_t poll_threshold{};
+    std::size_t most_direct_bytes{};
+    unsigned status_flags{}; ///< a bit for each kind of file system, disk or network that has a direct way
+    unsigned control_flags{};
+    std::byte rest[256]{};
 };
 
 inline constexpr int cufile_cuda_error = 5011;
@@ -115,7 +127,17 @@ class gds_state final : public counted {
         const cufile_status status = driver_open();
         opened_ = status.error == 0;
         // Where another part of the program has opened the driver, that part closes it.
-        if (!opened_ && status.error != cufile_already_open) reason_ = cufile_message("cuFileDriverOpen", status);
+        if (!opened_ && status.error != cufile_already_open) {
+            reason_ = cufile_message("cuFileDriverOpen", status);
+            return;
+        }
+        if (!find("cuFileBufRegister", buffer_register_) || !find("cuFileBufDeregister", buffer_deregister_))
+            buffer_register_ = nullptr;
+        cufile_status (*get_properties)(cufile_properties*) = nullptr;
+        cufile_properties driver;
+        if (find("cuFileDriverGetProperties", get_properties) && get_properties(&driver).error == 0 &&
+            driver.major_version == 0 && driver.status_flags == 0)
+            detour_ = "libcufile reads through the host's memory: it has a direct way for no kind of file system here";
     }
     gds_state(const gds_state&) = delete;
     gds_state& operator=(const gds_state&) = delete;
@@ -195,15 +217,34 @@ class gds_state final : public counted {
         delete from;
     }
 
+    static bool add_memory(void* context, void* base, std::uint64_t bytes) {
+        const auto& driver = *static_cast<gds_state*>(context);
+        return driver.buffer_register_ != nullptr &&
+               driver.buffer_register_(base, static_cast<std::size_t>(bytes), 0).error == 0;
+    }
+    static void drop_memory(void* context, void* base) {
+        (void)static_cast<gds_state*>(context)->buffer_deregister_(base);
+    }
+    static std::string detour(void* context) { return static_cast<gds_state*>(context)->detour_; }
+
     void* library_{};
     cufile_status (*driver_close_)(){};
     cufile_status (*handle_register_)(void** handle, cufile_descriptor* descriptor){};
     void (*handle_deregister_)(void* handle){};
     ::ssize_t (*read_)(void* handle, void* device_base, std::size_t bytes, ::off_t file_offset,
                        ::off_t device_offset){};
+    cufile_status (*buffer_register_)(const void* device_base, std::size_t bytes, int flags){};
+    cufile_status (*buffer_deregister_)(const void* device_base){};
     bool opened_{false};
     std::string reason_{};
-    direct_reader reader_{this, &gds_state::open, &gds_state::read, &gds_state::close};
+    std::string detour_{};
+    direct_reader reader_{.context = this,
+                          .open = &gds_state::open,
+                          .read = &gds_state::read,
+                          .close = &gds_state::close,
+                          .add_memory = &gds_state::add_memory,
+                          .drop_memory = &gds_state::drop_memory,
+                          .detour = &gds_state::detour};
 };
 
 #else
@@ -223,7 +264,7 @@ class gds_state final : public counted {
         return nullptr;
     }
     std::string reason_{"GPUDirect Storage exists for Linux only"};
-    direct_reader reader_{this, &gds_state::open, nullptr, nullptr};
+    direct_reader reader_{.context = this, .open = &gds_state::open};
 };
 
 #endif

@@ -6,12 +6,14 @@
 // Refuses: what `kernels()->can_cast` refuses, and geometry that is none, as cudaErrorInvalidValue.
 //
 // Needs a CUDA compiler; everything else of ckpt does not, and gets the table of functions from one source file that
-// includes this. What the two kernels do is in gpu/element_ops.hpp, which the host can run, too.
+// includes this. What the three kernels do is in gpu/element_ops.hpp and gpu/scatter_ops.hpp, which the host can run,
+// too.
 #pragma once
 
 #include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/element_ops.hpp>
 #include <ckpt/gpu/kernels.hpp>
+#include <ckpt/gpu/scatter_ops.hpp>
 
 #include <cuda_runtime_api.h>
 
@@ -57,7 +59,18 @@ inline int gather_on_device(void* out, const void* in, std::size_t itemsize, std
     return launch(job, stream);
 }
 
-inline constexpr device_kernels cuda_kernels{&can_cast_on_device, &cast_on_device, &gather_on_device};
+inline int scatter_on_device(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint32_t rank,
+                             const std::int64_t* shape, const std::int64_t* strides, std::uint64_t first,
+                             std::uint64_t n, void* stream) {
+    scatter_job job;
+    if (!is_castable(from, to) ||
+        !scatter_job::make(out, to, in, from, swap_bytes, {shape, rank}, {strides, rank}, first, n, job))
+        return cudaErrorInvalidValue;
+    return launch(job, stream);
+}
+
+inline constexpr device_kernels cuda_kernels{&can_cast_on_device, &cast_on_device, &gather_on_device,
+                                             &scatter_on_device};
 
 } // namespace detail::inline CKPT_DETAIL_CUDA_ABI
 

@@ -33,6 +33,7 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void*
 // For cufile_double.cpp, which is another library.
 void* cuda_double_shadow(void* device, std::size_t bytes);
 void cuda_double_storage(const char* text);
+bool cuda_double_is_allocated(const void* device, std::size_t bytes);
 }
 
 namespace {
@@ -645,6 +646,14 @@ void cuda_double_storage(const char* text) {
     model& m = model::get();
     const std::lock_guard lock{m.mutex};
     m.report(kind::storage, text);
+}
+bool cuda_double_is_allocated(const void* device, std::size_t bytes) {
+    model& m = model::get();
+    const std::lock_guard lock{m.mutex};
+    if (!m.is_device_address(device)) return false;
+    const detail::region* const r = m.find(device);
+    const auto address = reinterpret_cast<std::uintptr_t>(device);
+    return r != nullptr && !r->freed && !r->giving_back && bytes <= r->bytes - (address - r->begin);
 }
 
 } // extern "C"

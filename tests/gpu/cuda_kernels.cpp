@@ -49,7 +49,7 @@ struct device {
 
 } // namespace
 
-TEST_CASE("casts, swaps and gathers run on their stream, in its order") {
+TEST_CASE("casts, swaps, gathers and scatters run on their stream, in its order") {
     const ckpt::device_kernels& kernels = *library_kernels();
     for (const auto how : {cuda_double::mode::eager, cuda_double::mode::lazy, cuda_double::mode::random}) {
         const device on{how};
@@ -64,7 +64,13 @@ TEST_CASE("casts, swaps and gathers run on their stream, in its order") {
         const std::int64_t shape[]{2, 2}, strides[]{1, 2};
         REQUIRE(kernels.gather(on.byte(2048), on.byte(512), 4, 2, shape, strides, 0, on.stream) == 0);
         CHECK(on.at<float>(2048, 4) == std::vector<float>{1, -3, 2, 0x1p-24f});
-        CHECK(cuda_double::totals().kernels == 4);
+        // Of the same as stored elements in two parts, and as float64.
+        REQUIRE(kernels.scatter(on.byte(3072), dtype::float64, on.byte(512), dtype::float32, false, 2, shape, strides,
+                                0, 3, on.stream) == 0);
+        REQUIRE(kernels.scatter(on.byte(3072), dtype::float64, on.byte(524), dtype::float32, false, 2, shape, strides,
+                                3, 1, on.stream) == 0);
+        CHECK(on.at<double>(3072, 4) == std::vector<double>{1, -3, 2, 0x1p-24});
+        CHECK(cuda_double::totals().kernels == 6);
     }
 }
 
@@ -77,6 +83,13 @@ TEST_CASE("what is refused or empty is not launched; a launch that fails says so
     CHECK(kernels.gather(on.byte(64), on.memory, 4, 2, shape, strides, 0, on.stream) == cudaSuccess);
     CHECK(kernels.gather(on.byte(64), on.memory, 4, 2, shape, negative, 0, on.stream) == cudaSuccess); // no elements
     CHECK(kernels.gather(on.byte(64), on.memory, 3, 2, shape, strides, 0, on.stream) == cudaErrorInvalidValue);
+    const std::int64_t square[]{2, 2}, expanded[]{0, 1};
+    CHECK(kernels.scatter(on.byte(64), dtype::int8, on.memory, dtype::int16, false, 2, square, strides, 0, 4,
+                          on.stream) == cudaErrorInvalidValue);
+    CHECK(kernels.scatter(on.byte(64), dtype::int16, on.memory, dtype::int16, false, 2, square, expanded, 0, 4,
+                          on.stream) == cudaErrorInvalidValue);
+    CHECK(kernels.scatter(on.byte(64), dtype::int16, on.memory, dtype::int16, false, 2, square, strides, 0, 0,
+                          on.stream) == cudaSuccess);
     CHECK(cuda_double::totals().kernels == 0);
     cuda_double::fail_call(cuda_double::calls() + 1, cudaErrorLaunchOutOfResources);
     CHECK(kernels.cast(on.memory, dtype::float16, on.memory, dtype::float16, true, 2, on.stream) ==

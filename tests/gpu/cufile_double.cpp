@@ -11,7 +11,10 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <map>
 #include <mutex>
@@ -33,9 +36,22 @@ struct CUfileDescr_t {
     const void* fs_ops;
 };
 
+struct CUfileDrvProps_t {
+    struct {
+        unsigned major_version;
+        unsigned minor_version;
+        std::size_t poll_thresh_size;
+        std::size_t max_direct_io_size;
+        unsigned dstatusflags;
+        unsigned dcontrolflags;
+    } nvfs;
+    unsigned others[6];
+};
+
 CUfileError_t cuFileDriverOpen();
 CUfileError_t cuFileDriverClose();
 CUfileError_t cuFileDriverClose_v2(); ///< the name that the header gives the same function
+CUfileError_t cuFileDriverGetProperties(CUfileDrvProps_t* out);
 CUfileError_t cuFileHandleRegister(void** out, CUfileDescr_t* file);
 void cuFileHandleDeregister(void* handle);
 CUfileError_t cuFileBufRegister(const void* device, std::size_t bytes, int flags);
@@ -69,6 +85,11 @@ struct state {
     unsigned long good_reads{0};
     unsigned long reads{0};
     unsigned long bytes{0};
+    unsigned long together{0}; ///< so many reads wait for each other
+    unsigned long in_flight{0};
+    unsigned long most_in_flight{0};
+    unsigned long registered{0}; ///< buffers so far
+    std::condition_variable arrived{};
     bool is_open{false};
     std::map<void*, open_file> files{};
     std::map<const void*, std::size_t> buffers{};
@@ -87,6 +108,29 @@ void report(const std::string& text) {
 }
 
 CUfileError_t fails(int code) { return {code, 0}; }
+
+/// Whether the program's double has this device memory.
+bool is_allocated(const void* device, std::size_t bytes) {
+    auto* const f = find_in_program<bool(const void*, std::size_t)>("cuda_double_is_allocated");
+    return f != nullptr && f(device, bytes);
+}
+
+/// Counts a read while it runs. Where a test wants several at once, it waits for the others, up to a second.
+struct flight {
+    state& of;
+    explicit flight(state& s) : of{s} {
+        std::unique_lock lock{of.mutex};
+        of.most_in_flight = std::max(of.most_in_flight, ++of.in_flight);
+        of.arrived.notify_all();
+        of.arrived.wait_for(lock, std::chrono::seconds{1}, [&] { return of.most_in_flight >= of.together; });
+    }
+    flight(const flight&) = delete;
+    flight& operator=(const flight&) = delete;
+    ~flight() {
+        const std::lock_guard lock{of.mutex};
+        --of.in_flight;
+    }
+};
 
 /// Whether this read is the one to fail so.
 bool fails_now(state& s, cufile_failure how) { return s.failure == how && s.reads == s.good_reads + 1; }
@@ -108,10 +152,21 @@ CUfileError_t cuFileDriverClose() {
     state& s = all();
     const std::lock_guard lock{s.mutex};
     if (!s.is_open) report("the driver is closed, but not open");
+    if (!s.buffers.empty()) report("the driver is closed while buffers are registered");
     s.is_open = false;
     return fails(success);
 }
 CUfileError_t cuFileDriverClose_v2() { return cuFileDriverClose(); }
+
+CUfileError_t cuFileDriverGetProperties(CUfileDrvProps_t* out) {
+    state& s = all();
+    const std::lock_guard lock{s.mutex};
+    if (!s.is_open) report("the driver is asked for its properties, but not open");
+    if (s.failure == cufile_no_properties) return fails(internal_error);
+    *out = {};
+    if (s.failure != cufile_no_direct_way) out->nvfs = {2, 25, 4, 16'384, 1u << 1, 0}; // for NVMe disks
+    return fails(success);
+}
 
 CUfileError_t cuFileHandleRegister(void** out, CUfileDescr_t* file) {
     state& s = all();
@@ -143,20 +198,32 @@ CUfileError_t cuFileBufRegister(const void* device, std::size_t bytes, int) {
     state& s = all();
     const std::lock_guard lock{s.mutex};
     if (s.failure == cufile_no_buffer) return fails(internal_error);
+    if (!is_allocated(device, bytes)) {
+        report("a buffer is registered that is no memory of a device");
+        return fails(bad_device_pointer);
+    }
     if (!s.buffers.emplace(device, bytes).second) return fails(already_registered);
+    ++s.registered;
     return fails(success);
 }
 
 CUfileError_t cuFileBufDeregister(const void* device) {
     state& s = all();
     const std::lock_guard lock{s.mutex};
-    if (s.buffers.erase(device) != 0) return fails(success);
-    report("a buffer is deregistered that is not registered");
-    return fails(memory_not_registered);
+    const auto at = s.buffers.find(device);
+    if (at == s.buffers.end()) {
+        report("a buffer is deregistered that is not registered");
+        return fails(memory_not_registered);
+    }
+    if (!is_allocated(device, at->second)) report("memory was freed before its buffer was deregistered");
+    if (s.in_flight != 0) report("a buffer is deregistered while something is read");
+    s.buffers.erase(at);
+    return fails(success);
 }
 
 ssize_t cuFileRead(void* handle, void* device, std::size_t bytes, off_t file_offset, off_t device_offset) {
     state& s = all();
+    const flight counted{s};
     int fd = -1;
     {
         const std::lock_guard lock{s.mutex};
@@ -205,7 +272,22 @@ void cufile_double_reset(cufile_failure failure, unsigned long good_reads) {
     s.is_open = false;
     s.failure = failure;
     s.good_reads = good_reads;
-    s.reads = s.bytes = 0;
+    s.reads = s.bytes = s.together = s.most_in_flight = s.registered = 0;
+}
+void cufile_double_together(unsigned long reads) {
+    state& s = all();
+    const std::lock_guard lock{s.mutex};
+    s.together = reads;
+}
+unsigned long cufile_double_most_in_flight() {
+    state& s = all();
+    const std::lock_guard lock{s.mutex};
+    return s.most_in_flight;
+}
+unsigned long cufile_double_registered() {
+    state& s = all();
+    const std::lock_guard lock{s.mutex};
+    return s.registered;
 }
 unsigned long cufile_double_reads() {
     state& s = all();

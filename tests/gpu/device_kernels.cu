@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -78,6 +79,34 @@ void gathers(const ckpt::device_kernels& kernels, std::byte* in, std::byte* out,
         }
 }
 
+/// bfloat16 from float32, transposed and by columns, from stored elements in two parts.
+void scatters(const ckpt::device_kernels& kernels, std::byte* in, std::byte* out, cudaStream_t stream) {
+    constexpr std::uint64_t stored = 100'000;
+    std::vector<float> values(stored);
+    for (std::size_t i = 0; i < stored; ++i) values[i] = static_cast<float>(i) * 0.3f;
+    cudaMemcpyAsync(in, values.data(), stored * 4, cudaMemcpyHostToDevice, stream);
+    struct geometry {
+        std::vector<std::int64_t> shape, strides;
+    };
+    for (const geometry& g :
+         {geometry{{250, 400}, {1, 250}}, geometry{{250, 300}, {400, 1}}, geometry{{10, 50, 200}, {50, 1, 500}}}) {
+        ckpt::detail::box b;
+        if (!ckpt::detail::make_box(g.shape, g.strides, 0, b)) std::abort();
+        const std::uint64_t n = ckpt::detail::count(b);
+        std::vector<std::byte> dense(n * 4), expected(n * 2), result(n * 2);
+        ckpt::detail::gather(reinterpret_cast<const std::byte*>(values.data()), b, 4, dense.data());
+        ckpt::detail::convert(ckpt::dtype::float32, dense.data(), ckpt::dtype::bfloat16, expected.data(), n);
+        for (const auto& [first, many] : {std::pair<std::uint64_t, std::uint64_t>{0, 33'333}, {33'333, 66'667}})
+            check(kernels.scatter(out, ckpt::dtype::bfloat16, in + first * 4, ckpt::dtype::float32, false,
+                                  static_cast<std::uint32_t>(g.shape.size()), g.shape.data(), g.strides.data(), first,
+                                  many, stream) == 0,
+                  "launch");
+        cudaMemcpyAsync(result.data(), out, n * 2, cudaMemcpyDeviceToHost, stream);
+        cudaStreamSynchronize(stream);
+        check(result == expected, "scatter");
+    }
+}
+
 } // namespace
 
 int main() {
@@ -93,6 +122,9 @@ int main() {
           "a refused conversion");
     check(kernels.cast(host, dtype::float32, host, dtype::float16, false, 0, nullptr) == 0, "an empty cast");
     check(kernels.gather(host, host, 4, 2, shape, negative, 0, nullptr) == cudaErrorInvalidValue, "a refused gather");
+    check(kernels.scatter(host, dtype::float32, host, dtype::float32, false, 2, shape, negative, 0, 6, nullptr) ==
+              cudaErrorInvalidValue,
+          "a refused scatter");
 
     int devices = 0;
     const cudaError_t none = cudaGetDeviceCount(&devices);
@@ -100,6 +132,9 @@ int main() {
         check(kernels.cast(host, dtype::float32, host + 32, dtype::float16, false, 8, nullptr) == none,
               "a cast without a device");
         check(kernels.gather(host, host + 32, 4, 2, shape, strides, 0, nullptr) == none, "a gather without a device");
+        check(kernels.scatter(host, dtype::float32, host + 32, dtype::float32, false, 2, shape, strides, 0, 6,
+                              nullptr) == none,
+              "a scatter without a device");
         std::printf("no device: %s\n", cudaGetErrorString(none));
         return failed != 0;
     }
@@ -109,6 +144,7 @@ int main() {
           "device memory");
     casts(kernels, in, out, stream);
     gathers(kernels, in, out, stream);
+    scatters(kernels, in, out, stream);
     check(cudaStreamSynchronize(stream) == 0, "a kernel failed");
     std::printf("on a device: %d failed\n", failed);
     return failed != 0;

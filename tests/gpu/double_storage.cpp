@@ -13,6 +13,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <numeric>
+#include <thread>
+#include <tuple>
+#include <vector>
 
 using cuda_double::kind;
 
@@ -54,6 +57,10 @@ struct library {
     void (*end)() = find<void()>("cufile_double_end");
     unsigned long (*reads)() = find<unsigned long()>("cufile_double_reads");
     unsigned long (*bytes)() = find<unsigned long()>("cufile_double_bytes");
+    status (*properties)(void*) = find<status(void*)>("cuFileDriverGetProperties");
+    void (*together)(unsigned long) = find<void(unsigned long)>("cufile_double_together");
+    unsigned long (*most_in_flight)() = find<unsigned long()>("cufile_double_most_in_flight");
+    unsigned long (*registered)() = find<unsigned long()>("cufile_double_registered");
 };
 
 const library& cufile() {
@@ -156,6 +163,29 @@ TEST_CASE("misuse of storage") {
         cufile().end();
         CHECK(cuda_double::count(kind::storage) == 3);
     }
+    for (const bool right : {false, true}) { // memory that is freed, or the driver closed, while a buffer is registered
+        const rig r;
+        REQUIRE(cufile().add_buffer(r.device, file_bytes, 0).err == 0);
+        CHECK(cufile().registered() == 1);
+        if (right) cufile().remove_buffer(r.device);
+        cufile().remove(r.handle);
+        cufile().close();
+        cudaFree(r.device);
+        if (!right) cufile().remove_buffer(r.device);
+        CHECK(cuda_double::count(kind::storage) == (right ? 0u : 2u));
+    }
+    {
+        const rig r;
+        int on_the_host = 0;
+        CHECK(cufile().add_buffer(&on_the_host, sizeof on_the_host, 0).err != 0);
+        CHECK(cufile().add_buffer(r.device, file_bytes + 1, 0).err != 0);
+        CHECK(cuda_double::count(kind::storage) == 2);
+        cufile().remove(r.handle);
+        cufile().close();
+        unsigned properties[64]{};
+        CHECK(cufile().properties(properties).err == 0);
+        CHECK(cuda_double::count(kind::storage) == 3); // the driver is not open
+    }
     {
         const rig r;
         r.give_back();
@@ -174,6 +204,30 @@ TEST_CASE("misuse of storage") {
         const rig r;
         CHECK(cufile().read(r.handle, r.device, 100, 0, file_bytes - 99) < 0);
         CHECK(cuda_double::count(kind::out_of_bounds) == 1);
+    }
+}
+
+TEST_CASE("reads of several threads are counted while they run; the driver says what it can do") {
+    for (const unsigned long threads : {1ul, 2ul}) {
+        const rig r;
+        cufile().together(threads);
+        std::vector<std::thread> readers;
+        for (unsigned long i = 0; i < threads; ++i)
+            readers.emplace_back(
+                [&r, i] { CHECK(cufile().read(r.handle, r.device, 100, 0, static_cast<off_t>(100 * i)) == 100); });
+        for (std::thread& t : readers) t.join();
+        CHECK(cufile().most_in_flight() == threads);
+        r.give_back();
+        CHECK(cuda_double::report() == "");
+    }
+    for (const auto& [failure, err, major] :
+         {std::tuple{cufile_no_failure, 0, 2u}, {cufile_no_direct_way, 0, 0u}, {cufile_no_properties, 5030, 77u}}) {
+        const rig r{failure};
+        unsigned properties[64]{77};
+        CHECK(cufile().properties(properties).err == err);
+        CHECK(properties[0] == major);
+        r.give_back();
+        CHECK(cuda_double::report() == "");
     }
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The bodies of kernels, run here, against the conversions and gathers of the host.
 #include <ckpt/gpu/element_ops.hpp>
+#include <ckpt/gpu/scatter_ops.hpp>
 
 #include "../support/sanitized.hpp"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -13,6 +15,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -305,6 +308,106 @@ TEST_CASE("a gather takes elements beyond 32 bits, and refuses what is no geomet
     CHECK(make(4, {2, 2, 2, 2, 2, 2, 2, 2}, {1, 3, 1, 3, 1, 3, 1, 3}));
     CHECK_FALSE(make(4, {2, 2, 2, 2, 2, 2, 2, 2, 2}, {1, 3, 1, 3, 1, 3, 1, 3, 1}));
     CHECK(make(4, {2, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2}, {1024, 512, 256, 128, 64, 32, 16, 9, 4, 2, 1})); // merge to two
+}
+
+// ---- scatters
+
+bool nests(std::vector<std::int64_t> shape, std::vector<std::int64_t> strides) {
+    detail::nested_view view;
+    return detail::nested_view::make(shape, strides, view);
+}
+
+TEST_CASE("views whose dimensions lie inside each other can be scattered") {
+    CHECK(nests({}, {}));
+    CHECK(nests({5}, {3}));
+    CHECK(nests({4, 6}, {6, 1}));
+    CHECK(nests({4, 6}, {1, 4}));
+    CHECK(nests({4, 6}, {1, 9}));
+    CHECK(nests({3, 4, 5}, {1, 15, 3}));
+    CHECK(nests({3, 1, 5}, {1, 0, 3}));
+    CHECK_FALSE(nests({4, 6}, {5, 1}));  // rows overlap
+    CHECK_FALSE(nests({4, 6}, {1, 3}));  // so do these
+    CHECK_FALSE(nests({4, 6}, {1, 1}));  // a diagonal
+    CHECK_FALSE(nests({4, 6}, {0, 1}));  // expanded
+    CHECK_FALSE(nests({4, 6}, {-6, 1})); // no geometry
+    CHECK_FALSE(nests({4, 0}, {1, 1}));
+    std::vector<std::int64_t> sizes, strides;
+    for (std::int64_t stride = 1; sizes.size() < 8; stride *= 3) sizes.push_back(2), strides.push_back(stride);
+    CHECK(nests(sizes, strides));
+    sizes.push_back(2), strides.push_back(6'561);
+    CHECK_FALSE(nests(sizes, strides)); // nine dimensions
+    // Numbers that 64 bits cannot hold.
+    CHECK(nests({3, 2}, {std::int64_t{1} << 61, 1}));
+    CHECK_FALSE(nests({9, 2}, {std::int64_t{1} << 61, 1}));
+}
+
+/// A random view that nests, with gaps between its elements or without.
+strided_case nested_case(std::mt19937& random) {
+    const auto below = [&random](std::uint32_t n) { return static_cast<std::int64_t>(random() % n); };
+    strided_case c;
+    const std::size_t rank = random() % 5;
+    c.shape.assign(rank, 1);
+    c.strides.assign(rank, 1);
+    std::vector<std::size_t> order(rank);
+    for (std::size_t i = 0; i < rank; ++i) order[i] = i;
+    for (std::size_t i = rank; i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+    std::int64_t reached = 1;
+    for (const std::size_t i : order) {
+        c.shape[i] = 1 + below(6);
+        c.strides[i] = reached + (below(2) == 0 ? below(3) : 0);
+        reached = c.strides[i] * c.shape[i];
+    }
+    return c;
+}
+
+TEST_CASE("scatters of any parts of what is stored give what gathers and conversions of the host give") {
+    std::mt19937 random{5}; // NOLINT
+    const std::pair<dtype, dtype> types[]{{dtype::float32, dtype::bfloat16},    {dtype::float16, dtype::float64},
+                                          {dtype::uint8, dtype::uint8},         {dtype::float64, dtype::float32},
+                                          {dtype::bool_, dtype::int32},         {dtype::int64, dtype::int64},
+                                          {dtype::complex64, dtype::complex32}, {dtype::complex128, dtype::complex128}};
+    for (int round = 0; round < 1'500; ++round) {
+        CAPTURE(round);
+        const auto& [from, to] = types[random() % std::size(types)];
+        REQUIRE(detail::is_castable(from, to));
+        const bool swap = random() % 2 == 0;
+        const strided_case c = nested_case(random);
+        detail::box all;
+        REQUIRE(detail::make_box(c.shape, c.strides, 0, all));
+        std::uint64_t stored = 0;
+        REQUIRE(detail::reach(all, stored));
+        const std::uint64_t n = detail::count(all);
+        std::vector<std::byte> in(static_cast<std::size_t>(stored) * itemsize(from));
+        for (std::byte& b : in) b = static_cast<std::byte>(random());
+        auto native = in;
+        if (swap) detail::swap_components(from, native.data(), stored);
+        const auto expected = converted(from, by_the_host(native, itemsize(from), c), to, n);
+        buffer out{expected.size()};
+        std::memset(out.data(), 0x5A, expected.size());
+        for (std::uint64_t first = 0; first < stored;) {
+            const std::uint64_t many = (std::min)(stored - first, std::uint64_t{1} + random() % stored);
+            buffer part{static_cast<std::size_t>(many) * itemsize(from)};
+            std::memcpy(part.data(), in.data() + first * itemsize(from),
+                        static_cast<std::size_t>(many) * itemsize(from));
+            detail::scatter_job job;
+            REQUIRE(detail::scatter_job::make(out.data(), to, part.data(), from, swap, c.shape, c.strides, first, many,
+                                              job));
+            for (std::uint64_t i = job.items(); i-- > 0;) job(i);
+            first += many;
+        }
+        CHECK(out.bytes() == expected);
+    }
+}
+
+TEST_CASE("a scatter leaves alone what it has no element for") {
+    const std::array<std::uint16_t, 4> in{1, 2, 3, 4}; // stored elements 5 to 8 of [3, 2] with strides [4, 1]
+    const std::int64_t shape[]{3, 2}, strides[]{4, 1};
+    std::array<std::uint16_t, 6> out{};
+    detail::scatter_job job;
+    REQUIRE(detail::scatter_job::make(out.data(), dtype::uint16, in.data(), dtype::uint16, false, shape, strides, 5, 4,
+                                      job));
+    for (std::uint64_t i = 0; i < job.items(); ++i) job(i);
+    CHECK(out == std::array<std::uint16_t, 6>{0, 0, 0, 1, 4, 0});
 }
 
 } // namespace

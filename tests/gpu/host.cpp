@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/folder.hpp>
+#include <ckpt/gpu/element_ops.hpp>
 #include <ckpt/host.hpp>
 #include <ckpt/state/shard.hpp>
 
@@ -174,6 +175,11 @@ TEST_CASE("host: conversions give what copy_as gives, and leave integers alone")
         CHECK(loaded->weights.at("tied").value().storage_id() == loaded->weights.at("a.weight").value().storage_id());
         CHECK(loaded->weights.at("a.bias").value().storage_id() != loaded->weights.at("a.weight").value().storage_id());
     }
+    const ckpt::device_kernels of_a_device{.can_cast = ckpt::detail::is_castable}; // which the host has not
+    const auto wide = ckpt::host::load(
+        weights, {.plan = {.casts = {{"brain", f32}}, .piece_bytes = 4'096, .kernels = &of_a_device}, .readers = 1});
+    REQUIRE(wide);
+    CHECK(values_of(wide->weights.at("brain").value(), f32) == values_of(weights.at("brain").value(), f32));
     const auto refused = ckpt::host::load(weights, {.plan = {.casts = {{"half", ckpt::dtype::int64}}}});
     REQUIRE(!refused);
     CHECK(refused.error().code == errc::conversion);

@@ -29,15 +29,61 @@ MUTANTS = {
     ),
     "event_is_not_remembered": ("        s.pending[t] = true;", "        s.pending[t] = false;"),
     "event_before_the_copy": (
-        "        target.busy = true;\n"
-        "        if (const int code = api_.copy(batch_, target.stream);",
-        "        target.busy = true;\n"
-        "        if (const int early = api_.record(s.events[t], target.stream); early != 0) return "
-        "api_.failure(device_call::record, early);\n"
-        "        s.pending[t] = true;\n"
-        "        if (piece.casts == 0) return api_.copy(batch_, target.stream) == 0 ? result<void>{} : "
-        "result<void>{api_.failure(device_call::copy, 1)};\n"
-        "        if (const int code = api_.copy(batch_, target.stream);",
+        "        if (const int code = api_.copy(batch_, target.stream); code != 0) return "
+        "api_.failure(device_call::copy, code);\n"
+        "        memory_.report.copies += batch_.size();\n"
+        "        if (const int code = api_.record(s.events[t], target.stream); code != 0) return "
+        "api_.failure(device_call::record, code);\n",
+        "        if (const int code = api_.record(s.events[t], target.stream); code != 0) return "
+        "api_.failure(device_call::record, code);\n"
+        "        if (const int code = api_.copy(batch_, target.stream); code != 0) return "
+        "api_.failure(device_call::copy, code);\n"
+        "        memory_.report.copies += batch_.size();\n",
+    ),
+    "a_block_is_filled_while_kernels_read_it": (
+        "        if (converts) if (const int code = api_.order(target.stream, target.read[target.block]); code != 0) "
+        "return api_.failure(device_call::order, code);\n",
+        "",
+    ),
+    "a_block_is_free_when_it_is_copied": (
+        "api_.record(target.read[target.block], target.kernels)",
+        "api_.record(target.read[target.block], target.stream)",
+    ),
+    "kernels_do_not_wait_for_copies": (
+        "        if (const int code = api_.order(target.kernels, copied); code != 0) return "
+        "api_.failure(device_call::order, code);\n",
+        "",
+    ),
+    "kernels_run_in_the_callers_stream": (
+        "void* const stream = api_.native(target.kernels);",
+        "void* const stream = api_.native(target.caller);",
+    ),
+    "kernels_of_the_last_pieces_are_forgotten": (
+        "            if (const int code = api.order(target.stream, target.read[i]); code != 0) return "
+        "api.failure(device_call::order, code);\n",
+        "            continue;\n",
+    ),
+    "kernels_are_not_waited_for_after_a_failure": (
+        "            if (t.has_kernels) wait_for(t.kernels);\n",
+        "",
+    ),
+    "blocks_overlap": ("* plan_.targets[t].scratch;", "* (plan_.targets[t].scratch / 2);"),
+    "one_block_is_allocated": (
+        "return allocate(t.scratch, scratch_blocks * block, t);",
+        "return allocate(t.scratch, block, t);",
+    ),
+    "the_stream_of_kernels_leaks": ("            if (t.has_kernels) (void)api_.drop_stream(t.kernels);\n", ""),
+    "events_of_blocks_leak": (
+        "            while (t.made_read != 0) (void)api_.drop_event(t.read[--t.made_read]);\n",
+        "",
+    ),
+    "memory_stays_registered_for_storage": (
+        "            options_.past_host->drop_memory(options_.past_host->context, memory_.at(t).memory);\n",
+        "",
+    ),
+    "stored_elements_begin_at_the_wrong_one": (
+        "c.view->shape, c.view->strides, c.first, c.count, stream)",
+        "c.view->shape, c.view->strides, 0, c.count, stream)",
     ),
     "no_event_at_the_end": (
         "        if (const int code = api.record(target.done, target.stream); code != 0) return "
@@ -71,7 +117,7 @@ MUTANTS = {
         "        if (const int code = api.record(target.done, target.stream);",
     ),
     "no_wait_at_the_end": (
-        "            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));\n",
+        "            wait_for(t.stream);\n",
         "",
     ),
     "waits_for_the_first_device_at_the_end": (
@@ -79,8 +125,8 @@ MUTANTS = {
         "            if (!std::exchange(t.busy, false) || &t != &targets_.front()) continue;",
     ),
     "a_failed_wait_is_not_repeated": (
-        "keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));",
-        "keep(device_call::synchronise, last = api_.synchronise(t.stream));",
+        "keep(device_call::synchronise, insist([&] { return api_.synchronise(stream); }, &last));",
+        "keep(device_call::synchronise, last = api_.synchronise(stream));",
     ),
     "device_is_not_restored": (
         "        if (now_ != before_ && insist([&] { return api_.use_device(before_); }) != 0) "
@@ -162,8 +208,8 @@ MUTANTS = {
     ),
     "what_cannot_be_waited_for_is_freed": ("            ring_.abandon();", "            (void)ring_.release(api_);"),
     "what_goes_on_is_taken_for_done": (
-        "            abandoned_ = abandoned_ || (last != 0 &&",
-        "            abandoned_ = abandoned_ || (last == 1 &&",
+        "                abandoned_ = abandoned_ || (last != 0 &&",
+        "                abandoned_ = abandoned_ || (last == 1 &&",
     ),
     "memory_leaks": ("            t.owned = true;\n", ""),
     "scratch_leaks": (
@@ -198,12 +244,12 @@ MUTANTS = {
         "s.data, static_cast<std::size_t>(c.bytes)});",
     ),
     "copies_to_memory_instead_of_scratch": (
-        "static_cast<std::byte*>(c.to_scratch ? target.scratch : target.memory);",
+        "c.to_scratch ? block_of(t) : static_cast<std::byte*>(target.memory);",
         "static_cast<std::byte*>(target.memory);",
     ),
     "converts_the_wrong_bytes": (
-        "static_cast<const std::byte*>(target.scratch) + c.from, c.type,",
-        "static_cast<const std::byte*>(target.scratch), c.type,",
+        "? plan_.kernels->cast(to, c.wanted, block + c.from, c.type,",
+        "? plan_.kernels->cast(to, c.wanted, block, c.type,",
     ),
     "does_not_stop": (
         "const bool go_on = options_.progress({done, total_});",

@@ -15,7 +15,7 @@
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
-#include "widening.hpp"
+#include "double_kernels.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -24,6 +24,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,6 +42,13 @@ using ckpt::errc;
 using cuda_double::mode;
 namespace fs = std::filesystem;
 
+/// All but what converts float16, so that the host has something to convert.
+inline constexpr ckpt::device_kernels some_kernels{
+    .can_cast = [](ckpt::dtype from,
+                   ckpt::dtype to) { return from != ckpt::dtype::float16 && ckpt::detail::is_castable(from, to); },
+    .cast = double_kernels::cast_elements,
+    .scatter = double_kernels::scatter_elements};
+
 /// The file of all scenarios, for two devices, with tensors that the host and the device convert.
 struct subject {
     std::string bytes{test_support::upload_file()};
@@ -52,15 +60,18 @@ struct subject {
         const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
         for (std::uint32_t rank = 0; rank < 2; ++rank)
             targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
-        widening_kernel::give_kernel_a_body();
+        double_kernels::give_bodies();
     }
     [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image,
                                          const std::vector<ckpt::pattern>& order = {}) const {
         return ckpt::plan_upload(targets, {.order = order,
-                                           .casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
+                                           .casts = {{"half", ckpt::dtype::float64},
+                                                     {"br*", ckpt::dtype::float32},
+                                                     {"a.weight", ckpt::dtype::bfloat16},
+                                                     {"turned", ckpt::dtype::bfloat16}},
                                            .layout = layout,
                                            .piece_bytes = 4'096,
-                                           .kernels = &widening_kernel::widening})
+                                           .kernels = &some_kernels})
             .value();
     }
 };
@@ -93,20 +104,21 @@ fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename 
         const ckpt::detail::cuda_api api{};
         auto memory = Engine::run(api, plan, how);
         if (!memory) return "no upload: " + memory.error().message();
-        // Streams of the caller's read at once what the last copies may have to write yet.
-        std::vector<std::byte> back(256);
+        // Streams of the caller's read at once what the last copies and kernels may have to write yet.
+        const auto& targets = (*memory)->plan().targets;
+        std::vector<std::byte> back(
+            static_cast<std::size_t>(std::max_element(targets.begin(), targets.end(), [](const auto& a, const auto& b) {
+                                         return a.bytes < b.bytes;
+                                     })->bytes));
         bool works = cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess;
-        const auto end_of = [&](const auto& target) {
-            return static_cast<std::byte*>(target.memory) +
-                   (*memory)->plan().targets[static_cast<std::size_t>(&target - (*memory)->targets().data())].bytes;
-        };
-        for (auto& target : (*memory)->targets()) {
+        for (std::uint32_t i = 0; i < targets.size(); ++i) {
+            auto& target = (*memory)->targets()[i];
             cudaStream_t user{};
             works = works && cudaSetDevice(target.device) == cudaSuccess &&
                     cudaStreamCreateWithFlags(&user, cudaStreamNonBlocking) == cudaSuccess &&
                     api.order(user, target.done) == 0 &&
-                    cudaMemcpyAsync(back.data(), end_of(target) - back.size(), back.size(), cudaMemcpyDeviceToHost,
-                                    user) == cudaSuccess &&
+                    cudaMemcpyAsync(back.data(), target.memory, static_cast<std::size_t>(targets[i].bytes),
+                                    cudaMemcpyDeviceToHost, user) == cudaSuccess &&
                     cudaStreamSynchronize(user) == cudaSuccess && cudaStreamDestroy(user) == cudaSuccess;
         }
         works = works && cudaSetDevice(0) == cudaSuccess && cudaHostUnregister(back.data()) == cudaSuccess;
@@ -120,6 +132,12 @@ fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename 
 // The memory behind a device pointer, for what is written to it by no stream; of cuda_double.cpp.
 extern "C" void* cuda_double_shadow(void* device, std::size_t bytes);
 
+/// Device memory that is registered for reads past the host.
+inline std::set<void*>& registered_memory() {
+    static std::set<void*> all;
+    return all;
+}
+
 /// Reads files into device memory, as GPUDirect Storage does.
 inline constexpr ckpt::direct_reader past_the_host{
     .open = [](void*, int descriptor, std::string&) -> void* { return new int{::dup(descriptor)}; },
@@ -132,7 +150,9 @@ inline constexpr ckpt::direct_reader past_the_host{
         [](void* handle) {
             ::close(*static_cast<int*>(handle));
             delete static_cast<int*>(handle);
-        }};
+        },
+    .add_memory = [](void*, void* base, std::uint64_t) { return registered_memory().insert(base).second; },
+    .drop_memory = [](void*, void* base) { registered_memory().erase(base); }};
 
 /// Memory of the pool that a stream of the caller's still reads when it is freed.
 template <class Engine> fault frees_too_early(const ckpt::upload_plan& plan, const typename Engine::options& how) {
@@ -415,6 +435,7 @@ fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typen
                                   named ? std::span<const cudaStream_t>{streams} : std::span<const cudaStream_t>{});
         if (!memory) return "no upload: " + memory.error().message();
         on_each(use);
+        if (!registered_memory().empty()) return "memory that stays registered";
         if (!(*memory)->wait()) return "a wait that failed";
         if (!is_right(**memory, s.targets)) return "wrong values";
     }

@@ -79,6 +79,9 @@ struct storage_double {
         find<void(cufile_failure, unsigned long)>("cufile_double_reset")(failure, good_reads);
     }
     unsigned long reads() const { return find<unsigned long()>("cufile_double_reads")(); }
+    unsigned long registered() const { return find<unsigned long()>("cufile_double_registered")(); }
+    void together(unsigned long reads) const { find<void(unsigned long)>("cufile_double_together")(reads); }
+    unsigned long most_in_flight() const { return find<unsigned long()>("cufile_double_most_in_flight")(); }
     void end() const { find<void()>("cufile_double_end")(); }
 };
 

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/gpu/element_ops.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/plan_grouping.hpp>
 #include <ckpt/gpu/plan_inputs.hpp>
@@ -53,6 +54,13 @@ std::map<std::string, upload_plan::tensor> by_key(const upload_plan& plan, std::
 
 bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
 const ckpt::device_kernels widening{.can_cast = widens};
+
+int never_called(void*, ckpt::dtype, const void*, ckpt::dtype, bool, std::uint32_t, const std::int64_t*,
+                 const std::int64_t*, std::uint64_t, std::uint64_t, void*) {
+    return 1;
+}
+/// Those of a device: plans ask only what they can do.
+const ckpt::device_kernels all_kernels{.can_cast = ckpt::detail::is_castable, .scatter = never_called};
 
 /// How many tensors of a target do not begin at a multiple of the alignment, of those that begin in no other one.
 std::size_t unaligned(const upload_plan& plan, std::uint64_t alignment, std::uint32_t target = 0) {
@@ -133,8 +141,13 @@ struct carried_out {
                 const auto& c = d.casts[piece.first_cast + i];
                 std::vector<std::byte> out(static_cast<std::size_t>(c.count) * ckpt::itemsize(c.wanted));
                 CHECK(c.from % ckpt::itemsize(c.type) == 0);
-                ckpt::detail::convert(c.type, scratch[c.target].data() + c.from, c.wanted, out.data(), c.count);
-                put(c.target, c.to, out);
+                const auto stored = std::span{scratch[c.target]}.subspan(
+                    static_cast<std::size_t>(c.from), static_cast<std::size_t>(c.count) * ckpt::itemsize(c.type));
+                std::vector<std::byte> in(stored.begin(), stored.end());
+                if (c.swap_bytes) ckpt::detail::swap_components(c.type, in.data(), c.count);
+                ckpt::detail::convert(c.type, in.data(), c.wanted, out.data(), c.count);
+                if (c.view == nullptr) put(c.target, c.to, out);
+                else scatter(c, out);
             }
         }
         CHECK(read == plan.read_bytes());
@@ -145,6 +158,19 @@ struct carried_out {
         for (std::size_t i = 0; i < bytes.size(); ++i) {
             ++written[target][static_cast<std::size_t>(at) + i];
             pieces[target][static_cast<std::size_t>(at) + i] = begun_;
+        }
+    }
+    /// Puts each element of a view that is among converted stored ones to its place.
+    void scatter(const ckpt::detail::device_cast& c, std::span<const std::byte> stored) {
+        const std::size_t size = ckpt::itemsize(c.wanted);
+        std::vector<std::int64_t> index(c.view->rank);
+        for (std::uint64_t place = 0; place < c.view->numel; ++place) {
+            std::uint64_t at = 0;
+            for (std::size_t i = 0; i < index.size(); ++i)
+                at += static_cast<std::uint64_t>(index[i] * c.view->strides[i]);
+            if (at >= c.first && at - c.first < c.count)
+                put(c.target, c.to + place * size, stored.subspan(static_cast<std::size_t>(at - c.first) * size, size));
+            for (std::size_t i = index.size(); i-- > 0 && ++index[i] == c.view->shape[i];) index[i] = 0;
         }
     }
     /// Whether each tensor of a state_dict is where the plan says; no byte may have been written twice.
@@ -446,10 +472,90 @@ TEST_CASE("plan: the host converts to narrower types, the device to wider ones w
     CHECK(t.at("half").way == upload_way::host); // these kernels do not have it
     CHECK(t.at("steps").dtype == ckpt::dtype::int64);
     CHECK(wide.scratch_bytes(0) > 0);
-    CHECK(wide.scratch_bytes(0) <= 4'096 + 256);
+    CHECK(wide.scratch_bytes(0) <= 2 * (4'096 + 256));
     carried_out{wide}.check(wide, file.weights);
     CHECK(by_key(plan_upload(file.weights, {.casts = {{"brain", ckpt::dtype::float32}}}).value()).at("brain").way ==
           upload_way::host);
+}
+
+TEST_CASE("plan: with kernels that can, the device narrows, swaps and makes strided tensors dense") {
+    const opened file{upload_file()};
+    const auto plan =
+        plan_upload(file.weights,
+                    {.casts = {{"**", ckpt::dtype::bfloat16}}, .piece_bytes = 4'096, .kernels = &all_kernels})
+            .value();
+    const auto t = by_key(plan);
+    for (const auto& key : {"a.weight", "a.bias", "half", "turned"})
+        CHECK_MESSAGE(t.at(key).way == upload_way::device, key);
+    CHECK(t.at("turned").strides[0] == 70); // dense
+    CHECK(t.at("tied").offset == t.at("a.weight").offset);
+    CHECK(t.at("repeated").way == upload_way::host); // expanded
+    CHECK(t.at("brain").way == upload_way::stored);
+    CHECK(plan.scratch_bytes(0) > 0);
+    CHECK(plan.text(100).find("turned bfloat16 [33, 70] at ") != std::string::npos);
+    CHECK(plan.text(100).find("built by the device") != std::string::npos);
+    carried_out{plan}.check(plan, file.weights);
+    // A value may not fit.
+    const auto integers =
+        plan_upload(file.weights, {.casts = {{"steps", ckpt::dtype::int32}}, .kernels = &all_kernels});
+    CHECK(by_key(integers.value()).at("steps").way == upload_way::host);
+
+    // Elements in the other byte order: complex ones, strided ones.
+    using pkl::ordered, pkl::storage, pkl::str, pkl::tensor;
+    const opened foreign{
+        torch_file(ordered({{str("f"), tensor(storage("FloatStorage", "0", 3'000), 0, {3'000}, {1})},
+                            {str("t"), tensor(storage("FloatStorage", "0", 3'000), 5, {40, 50}, {1, 40})},
+                            {str("c"), tensor(storage("ComplexFloatStorage", "1", 1'200), 0, {30, 40}, {1, 30})}}),
+                   {{"0", some_floats(3'000, 1)}, {"1", some_floats(2'400, 2)}}, {.byte_order = "big"})};
+    const auto swapped = plan_upload(foreign.weights, {.piece_bytes = 4'096, .kernels = &all_kernels}).value();
+    for (const auto& [key, tensor_of] : by_key(swapped)) CHECK(tensor_of.way == upload_way::device);
+    CHECK(swapped.built_bytes() == 0);
+    carried_out{swapped}.check(swapped, foreign.weights);
+}
+
+TEST_CASE("plan: views of the same stored bytes are one tensor if they have the same strides, and only then") {
+    using pkl::ordered, pkl::storage, pkl::str, pkl::tensor;
+    const std::string all = storage("FloatStorage", "0", 2'400);
+    const opened file{torch_file(ordered({{str("a"), tensor(all, 0, {40, 60}, {60, 1})},
+                                          {str("b"), tensor(all, 0, {60, 40}, {1, 60})},
+                                          {str("c"), tensor(all, 0, {40, 60}, {60, 1})},
+                                          {str("d"), tensor(all, 0, {60, 40}, {1, 60})},
+                                          {str("e"), tensor(all, 0, {40, 60}, {1, 40})}}),
+                                 {{"0", some_floats(2'400, 1)}})};
+    const auto plan =
+        plan_upload(file.weights,
+                    {.casts = {{"**", ckpt::dtype::float16}}, .piece_bytes = 4'096, .kernels = &all_kernels})
+            .value();
+    const auto t = by_key(plan);
+    CHECK(t.at("c").offset == t.at("a").offset);
+    CHECK(t.at("d").offset == t.at("b").offset);
+    CHECK(t.at("b").offset != t.at("a").offset);
+    CHECK(t.at("e").offset != t.at("b").offset);
+    CHECK(plan.device_bytes(0) <= 3 * (2 * 2'400 + 256));
+    carried_out{plan}.check(plan, file.weights);
+}
+
+TEST_CASE("plan: the device makes dense what fills half of its range, the host what fills less") {
+    using pkl::ordered, pkl::storage, pkl::str, pkl::tensor;
+    // Two rows of 50 columns: 100 elements in a range of 200, or of 201.
+    const auto way = [](std::int64_t step, ckpt::dtype to, const ckpt::device_kernels* kernels) {
+        const opened file{
+            torch_file(ordered({{str("v"), tensor(storage("FloatStorage", "0", 400), 0, {2, 50}, {step, 1})}}),
+                       {{"0", some_floats(400, 1)}})};
+        const auto plan = plan_upload(file.weights, {.casts = {{"v", to}}, .kernels = kernels}).value();
+        carried_out{plan}.check(plan, file.weights);
+        return plan[0].way;
+    };
+    for (const ckpt::dtype to : {ckpt::dtype::float32, ckpt::dtype::bfloat16, ckpt::dtype::float64}) {
+        CHECK(way(150, to, &all_kernels) == upload_way::device);
+        CHECK(way(151, to, &all_kernels) == upload_way::host);
+        CHECK(way(150, to, nullptr) == upload_way::host);
+    }
+    const ckpt::device_kernels only_casts{.can_cast = ckpt::detail::is_castable};
+    CHECK(way(150, ckpt::dtype::bfloat16, &only_casts) == upload_way::host);
+    CHECK(way(84, ckpt::dtype::bfloat16, &all_kernels) == upload_way::device);
+    CHECK(way(84, ckpt::dtype::float32, &all_kernels) == upload_way::device);
+    CHECK(way(82, ckpt::dtype::float32, &all_kernels) == upload_way::stored); // three quarters: it stays a view
 }
 
 TEST_CASE("plan: one file for several devices is read once") {
@@ -553,10 +659,12 @@ std::string random_file(std::mt19937_64& random, int count, std::uint64_t most, 
             const auto columns = static_cast<std::int64_t>(
                 1 + below(static_cast<std::uint64_t>((std::max)(std::int64_t{1}, room - step * (rows - 1)))));
             if (step * (rows - 1) + columns > room) continue;
+            const bool turned = below(2) == 0;
             entries.push_back(
                 {pkl::str("t" + std::to_string(entries.size())),
                  pkl::tensor(pkl::storage(wide ? "FloatStorage" : "BFloat16Storage", std::to_string(s), numel), offset,
-                             {rows, columns}, {step, 1})});
+                             {turned ? columns : rows, turned ? rows : columns},
+                             {turned ? 1 : step, turned ? step : 1})});
         }
     }
     tensors = entries.size();
@@ -577,7 +685,7 @@ TEST_CASE("plan: random views of random storages, in each layout, for two device
         const ckpt::upload_target both[]{{0, file.weights}, {1, file.weights}};
         ckpt::upload_plan_options options{.layout = below(2) == 0 ? upload_layout::file_image : upload_layout::packed,
                                           .piece_bytes = 4'096 * (1 + below(3)),
-                                          .kernels = &widening};
+                                          .kernels = below(2) == 0 ? &widening : &all_kernels};
         if (below(2) == 0) options.casts = {{"t1*", ckpt::dtype::float32}, {"t2*", ckpt::dtype::float16}};
         const auto plan = plan_upload(std::span{both}.first(1 + below(2)), options).value();
         const carried_out done{plan};
@@ -806,7 +914,6 @@ TEST_CASE("plan: a device has 2^62 bytes at most") {
             tensors[i].numel = static_cast<std::uint64_t>(tensors[i].shape[0]);
             weights.entries.push_back({std::string_view("abcdefgh").substr(i, 1), &tensors[i]});
         }
-        weights.sort_keys();
         const ckpt::upload_plan_options options{};
         ckpt::detail::upload_plan_data plan;
         plan.targets.push_back({});

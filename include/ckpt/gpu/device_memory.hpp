@@ -57,7 +57,6 @@ template <device_api Api> class device_memory final : public counted {
         int device{};
         void* memory{}; ///< null where it needs none
         bool owned{};
-        void* scratch{};
         std::optional<std::uint32_t> origin{}; ///< the target that has the same tensors and that they are copied from
         bool is_origin{};                      ///< of another
         typename Api::stream caller{}; ///< the caller's: it had work on memory of the caller, and will use the tensors
@@ -66,6 +65,13 @@ template <device_api Api> class device_memory final : public counted {
         typename Api::event done{};
         bool has_done{};
         bool busy{}; ///< something may have been issued that no one has waited for
+        /// For what the device converts; not there for a target of which it converts nothing.
+        void* scratch{}; ///< `scratch_blocks` blocks
+        typename Api::stream kernels{};
+        bool has_kernels{};
+        typename Api::event read[scratch_blocks]{}; ///< by block: behind the kernels that read it last
+        std::uint32_t made_read{};                  ///< how many of these events there are
+        std::uint32_t block{};                      ///< that the next piece is copied to
     };
 
     /// `kept`: null, or where the staging memory comes from and stays.
@@ -86,6 +92,8 @@ template <device_api Api> class device_memory final : public counted {
             (void)scope.insist_on(t.device);
             if (t.owned) (void)release(t.memory, plan_->targets[i].bytes, t, t.caller);
             if (t.has_done) (void)api_.drop_event(t.done);
+            while (t.made_read != 0) (void)api_.drop_event(t.read[--t.made_read]);
+            if (t.has_kernels) (void)api_.drop_stream(t.kernels);
             if (t.has_stream) (void)api_.drop_stream(t.stream);
         }
     }
@@ -227,7 +235,7 @@ template <device_api Api> class device_memory final : public counted {
         find_origin(i);
         if (auto made = make_memory(t, i, options); !made) return made;
         if (wanted.scratch != 0 && !t.origin)
-            if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
+            if (auto made = make_scratch(t, wanted.scratch); !made) return made;
         return follow_caller(t);
     }
     /// Finds the nearest target before this one that has the same tensors, on a device whose memory the current one can
@@ -264,12 +272,17 @@ template <device_api Api> class device_memory final : public counted {
         if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
         typename Api::event now{};
         if (const int code = api_.make_event(now); code != 0) return api_.failure(device_call::make_event, code);
-        device_call call = device_call::record;
-        int code = api_.record(now, t.stream);
-        if (code == 0) {
+        device_call call{};
+        int code = 0;
+        const auto order_behind = [&](typename Api::stream issued) {
+            call = device_call::record;
+            code = api_.record(now, issued);
+            if (code != 0) return;
             call = device_call::order;
             code = api_.order(user, now);
-        }
+        };
+        order_behind(t.stream);
+        if (code == 0 && t.has_kernels) order_behind(t.kernels);
         // The runtime keeps what the stream still waits for.
         const int dropped = api_.drop_event(now);
         if (code != 0) return api_.failure(call, code);
@@ -331,6 +344,17 @@ template <device_api Api> class device_memory final : public counted {
         t.memory = options.places[i].data;
         return {};
     }
+    /// What conversions need: two blocks, so that one is filled while kernels read the other, and a stream for these.
+    [[nodiscard]] result<void> make_scratch(target& t, std::uint64_t block) {
+        if (const int code = api_.make_stream(t.kernels); code != 0)
+            return api_.failure(device_call::make_stream, code);
+        t.has_kernels = true;
+        for (typename Api::event& read : t.read) {
+            if (const int code = api_.make_event(read); code != 0) return api_.failure(device_call::make_event, code);
+            ++t.made_read;
+        }
+        return allocate(t.scratch, scratch_blocks * block, t);
+    }
     /// Memory of the caller's or of the caller's allocator may be in use by work that the caller has issued: the copies
     /// run behind it.
     [[nodiscard]] result<void> follow_caller(const target& t) {
@@ -349,10 +373,14 @@ template <device_api Api> class device_memory final : public counted {
         for (target& t : targets_) {
             if (!std::exchange(t.busy, false)) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
-            int last = 0;
-            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));
-            abandoned_ =
-                abandoned_ || (last != 0 && api_.failure(device_call::synchronise, last).code != errc::device_lost);
+            const auto wait_for = [&](typename Api::stream stream) {
+                int last = 0;
+                keep(device_call::synchronise, insist([&] { return api_.synchronise(stream); }, &last));
+                abandoned_ =
+                    abandoned_ || (last != 0 && api_.failure(device_call::synchronise, last).code != errc::device_lost);
+            };
+            wait_for(t.stream);
+            if (t.has_kernels) wait_for(t.kernels);
         }
         if (abandoned_) {
             slots_.clear();
@@ -374,7 +402,7 @@ template <device_api Api> class device_memory final : public counted {
             if (t.scratch == nullptr) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
             keep(device_call::release,
-                 release(std::exchange(t.scratch, nullptr), plan_->targets[i].scratch, t, t.stream));
+                 release(std::exchange(t.scratch, nullptr), scratch_blocks * plan_->targets[i].scratch, t, t.stream));
         }
         if (first) return *std::move(first);
         return {};

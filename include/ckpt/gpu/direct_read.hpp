@@ -26,6 +26,13 @@ struct direct_reader {
     std::int64_t (*read)(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset,
                          std::uint64_t device_offset){nullptr};
     void (*close)(void* handle){nullptr};
+    /// Prepares device memory for reads to it, so that large ones need no copy within the device. Undone by
+    /// `drop_memory`, before the memory is freed and while the owner lives. False: reads do without. Null: nothing to
+    /// prepare.
+    bool (*add_memory)(void* context, void* device_base, std::uint64_t bytes){nullptr};
+    void (*drop_memory)(void* context, void* device_base){nullptr};
+    /// A sentence if what is read passes the host all the same, inside the library; else empty. Null: nobody knows.
+    std::string (*detour)(void* context){nullptr};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -101,6 +101,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return round_bits(to, value, source == carrier::real || from == dtype::float32);
 }
 
+/// The same for what lies in `bytes` bytes of memory, in the other byte order where `swapped` is set.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t
+cast_stored(dtype from, dtype to, bool swapped, std::uint32_t bytes, std::uint64_t bits) noexcept {
+    if (swapped) bits = byte_swap(bits) >> (64 - 8 * bytes);
+    return cast_bits(from, to, bits);
+}
+
 // ---- memory
 
 struct alignas(16) two_words {
@@ -217,8 +224,7 @@ struct cast_job {
 
   private:
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE std::uint64_t converted(std::uint64_t bits) const noexcept {
-        if (swap_bytes) bits = byte_swap(bits) >> (64 - 8u * in_bytes);
-        return cast_bits(from, to, bits);
+        return cast_stored(from, to, swap_bytes, in_bytes, bits);
     }
 };
 

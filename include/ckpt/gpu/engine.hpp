@@ -8,6 +8,8 @@
 //
 //   readers ─fill─▶ slot 0..n-1 (pinned, reused) ─issue, in order, one thread─▶ one stream for each device
 //   ──event──▶ slot free; next device, if it gets the same bytes
+//   what the device converts: slot ─▶ block 0, 1 of scratch memory, in turn ──event──▶ kernels, on a stream of their
+//   own ──event──▶ block free
 //
 // A reader that wants a slot waits for the event behind its last copy. On a host device there are no slots: readers
 // write straight into its memory.
@@ -66,12 +68,17 @@ template <device_api Api> class upload_engine {
     upload_engine(const upload_engine&) = delete;
     upload_engine& operator=(const upload_engine&) = delete;
     ~upload_engine() {
+        for (const std::uint32_t t : registered_) {
+            device_scope<Api> here{api_};
+            (void)here.use(memory_.at(t).device);
+            options_.past_host->drop_memory(options_.past_host->context, memory_.at(t).memory);
+        }
         for (const auto& [in, handle] : handles_) options_.past_host->close(handle);
     }
 
     [[nodiscard]] result<void> run(device_scope<Api>& scope) {
         for (const upload_piece& p : plan_.pieces) total_ += p.bytes;
-        if (auto ready = prepare(); !ready) return ready;
+        if (auto ready = prepare(scope); !ready) return ready;
         if (auto done = move_pieces(scope); !done) return done;
         const auto compared = stager_.verified();
         if (!compared) return compared.error();
@@ -84,6 +91,10 @@ template <device_api Api> class upload_engine {
             r.verified = *compared;
             r.unverified = plan_.unchecked + plan_.checksums.size() - r.verified;
         }
+        const auto bypasses = [this](const upload_piece& p) { return target_past_host(p).has_value(); };
+        if (past_host_ && reason_.empty() && options_.past_host->detour != nullptr &&
+            std::any_of(plan_.pieces.begin(), plan_.pieces.end(), bypasses))
+            reason_ = options_.past_host->detour(options_.past_host->context);
         r.fallback = reason_.empty() ? stager_.fallback() : reason_;
         return {};
     }
@@ -91,7 +102,7 @@ template <device_api Api> class upload_engine {
   private:
     using slot = typename device_memory<Api>::slot;
 
-    [[nodiscard]] result<void> prepare() {
+    [[nodiscard]] result<void> prepare(device_scope<Api>& scope) {
         if constexpr (Api::is_host) {
             if (options_.source == upload_source::mapped || options_.source == upload_source::gpu_direct)
                 reason_ = "the host reads straight into its own memory";
@@ -107,6 +118,7 @@ template <device_api Api> class upload_engine {
                 if (past_host_)
                     if (const int code = api_.synchronise(target.stream); code != 0)
                         return api_.failure(device_call::synchronise, code);
+            if (past_host_) add_memory(scope);
         }
         return {};
     }
@@ -154,6 +166,20 @@ template <device_api Api> class upload_engine {
             }
         }
         past_host_ = reason_.empty();
+    }
+
+    /// Registers the memory that is read to past the host. What is refused is read to all the same.
+    void add_memory(device_scope<Api>& scope) {
+        if (options_.past_host->add_memory == nullptr) return;
+        std::vector<bool> used(memory_.targets().size());
+        for (const upload_piece& piece : plan_.pieces)
+            if (const std::optional<std::uint32_t> t = target_past_host(piece)) used[*t] = true;
+        registered_.reserve(used.size());
+        for (std::uint32_t t = 0; t < used.size(); ++t)
+            if (used[t] && scope.use(memory_.at(t).device) == 0 &&
+                options_.past_host->add_memory(options_.past_host->context, memory_.at(t).memory,
+                                               plan_.targets[t].bytes))
+                registered_.push_back(t);
     }
 
     // ---- the threads
@@ -377,27 +403,37 @@ template <device_api Api> class upload_engine {
         return true;
     }
 
+    [[nodiscard]] std::span<const staged_copy> copies_of(const upload_piece& piece) const {
+        return std::span{plan_.copies}.subspan(piece.first_copy, piece.copies);
+    }
     /// Large pieces that go to one device as they are, in a few large parts, may bypass the host, also where other
-    /// devices copy them from that one.
-    [[nodiscard]] bool read_past_host(std::uint32_t p) {
+    /// devices copy them from that one: to that target.
+    [[nodiscard]] std::optional<std::uint32_t> target_past_host(const upload_piece& piece) const {
         constexpr std::uint64_t worthwhile = std::uint64_t{1} << 18; // of each part, on average
-        const upload_piece& piece = plan_.pieces[p];
-        if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < paged_bytes ||
+        if (piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < paged_bytes ||
             piece.moves != 0 || piece.casts != 0 || piece.copies == 0)
-            return false;
-        const std::span copies = std::span{plan_.copies}.subspan(piece.first_copy, piece.copies);
+            return std::nullopt;
+        const auto copies = copies_of(piece);
         const std::uint32_t one = memory_.first_of(copies.front().target);
         if (std::any_of(copies.begin(), copies.end(),
                         [&](const staged_copy& c) { return memory_.first_of(c.target) != one; }))
-            return false;
+            return std::nullopt;
         const auto own =
             std::count_if(copies.begin(), copies.end(), [&](const staged_copy& c) { return c.target == one; });
-        if (piece.bytes / static_cast<std::uint64_t>(own) < worthwhile) return false;
+        if (piece.bytes / static_cast<std::uint64_t>(own) < worthwhile) return std::nullopt;
+        return one;
+    }
+    [[nodiscard]] bool read_past_host(std::uint32_t p) {
+        if (!past_host_) return false;
+        const upload_piece& piece = plan_.pieces[p];
+        const std::optional<std::uint32_t> target = target_past_host(piece);
+        if (!target) return false;
+        const std::uint32_t one = *target;
         device_scope<Api> here{api_}; // the library may ask which device this thread has
         if (here.failure() != 0 || here.use(memory_.at(one).device) != 0) return false;
         const auto handle = std::find_if(handles_.begin(), handles_.end(),
                                          [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
-        for (const staged_copy& c : copies) {
+        for (const staged_copy& c : copies_of(piece)) {
             if (c.target != one) continue;
             const std::uint64_t from = piece.begin + c.from;
             const std::int64_t got =
@@ -436,16 +472,23 @@ template <device_api Api> class upload_engine {
                               static_cast<std::size_t>(bytes)});
             memory_.report.peer_bytes += bytes;
         };
-        for (const staged_copy& c : std::span{plan_.copies}.subspan(piece.first_copy, piece.copies))
+        for (const staged_copy& c : copies_of(piece))
             if (c.target == t && !c.to_scratch) add(c.to, c.bytes);
-        for (const device_cast& c : std::span{plan_.casts}.subspan(piece.first_cast, piece.casts))
-            if (c.target == t) add(c.to, c.count * itemsize(c.wanted));
+        const std::size_t stored = batch_.size();
+        for (const device_cast& c : std::span{plan_.casts}.subspan(piece.first_cast, piece.casts)) {
+            if (c.target != t) continue;
+            if (c.view == nullptr) add(c.to, c.count * itemsize(c.wanted));
+            else if (c.is_last) add(c.to, c.view->numel * itemsize(c.wanted)); // its pieces reach all over the tensor
+        }
         if (batch_.empty()) return {};
         if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);
         target.busy = true;
         // What was read past the host is there already: the event is then of an earlier piece, or of none.
         if (const int code = api_.order(target.stream, s.events[*target.origin]); code != 0)
             return api_.failure(device_call::order, code);
+        if (batch_.size() != stored && origin.has_kernels)
+            if (const int code = api_.order(target.stream, origin.read[last_block(origin)]); code != 0)
+                return api_.failure(device_call::order, code);
         if (const int code = api_.copy_peer(batch_, target.device, origin.device, target.stream); code != 0)
             return api_.failure(device_call::copy_peer, code);
         memory_.report.copies += batch_.size();
@@ -456,29 +499,56 @@ template <device_api Api> class upload_engine {
     }
     [[nodiscard]] result<void> issue_to(device_scope<Api>& scope, const upload_piece& piece, slot& s, std::uint32_t t) {
         auto& target = memory_.targets()[t];
+        bool converts = false;
         batch_.clear();
         for (std::uint32_t i = 0; i < piece.copies; ++i) {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             if (c.target != t) continue;
-            std::byte* const base = static_cast<std::byte*>(c.to_scratch ? target.scratch : target.memory);
+            converts = converts || c.to_scratch;
+            std::byte* const base = c.to_scratch ? block_of(t) : static_cast<std::byte*>(target.memory);
             batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});
         }
         if (batch_.empty()) return {};
         if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);
         target.busy = true;
+        if (converts) // kernels may still read what the block had before
+            if (const int code = api_.order(target.stream, target.read[target.block]); code != 0)
+                return api_.failure(device_call::order, code);
         if (const int code = api_.copy(batch_, target.stream); code != 0) return api_.failure(device_call::copy, code);
         memory_.report.copies += batch_.size();
-        for (std::uint32_t i = 0; i < piece.casts; ++i) {
-            const device_cast& c = plan_.casts[piece.first_cast + i];
-            if (c.target != t) continue;
-            const int code = plan_.kernels->cast(static_cast<std::byte*>(target.memory) + c.to, c.wanted,
-                                                 static_cast<const std::byte*>(target.scratch) + c.from, c.type,
-                                                 c.swap_bytes, c.count, api_.native(target.stream));
-            if (code != 0) return api_.failure(device_call::convert, code);
-        }
         if (const int code = api_.record(s.events[t], target.stream); code != 0)
             return api_.failure(device_call::record, code);
         s.pending[t] = true;
+        return converts ? convert(piece, t, s.events[t]) : result<void>{};
+    }
+    /// The block that the last piece with conversions was copied to.
+    [[nodiscard]] static std::uint32_t last_block(const typename device_memory<Api>::target& t) {
+        return (t.block + scratch_blocks - 1) % scratch_blocks;
+    }
+    [[nodiscard]] std::byte* block_of(std::uint32_t t) const {
+        return static_cast<std::byte*>(memory_.at(t).scratch) + memory_.at(t).block * plan_.targets[t].scratch;
+    }
+    /// Converts what a piece brought to the block in hand, beside the copies of the next piece to the other one.
+    [[nodiscard]] result<void> convert(const upload_piece& piece, std::uint32_t t, typename Api::event copied) {
+        auto& target = memory_.targets()[t];
+        if (const int code = api_.order(target.kernels, copied); code != 0)
+            return api_.failure(device_call::order, code);
+        const std::byte* const block = block_of(t);
+        for (std::uint32_t i = 0; i < piece.casts; ++i) {
+            const device_cast& c = plan_.casts[piece.first_cast + i];
+            if (c.target != t) continue;
+            std::byte* const to = static_cast<std::byte*>(target.memory) + c.to;
+            void* const stream = api_.native(target.kernels);
+            const int code =
+                c.view == nullptr
+                    ? plan_.kernels->cast(to, c.wanted, block + c.from, c.type, c.swap_bytes, c.count, stream)
+                    : plan_.kernels->scatter(to, c.wanted, block + c.from, c.type, c.swap_bytes, c.view->rank,
+                                             c.view->shape, c.view->strides, c.first, c.count, stream);
+            if (code != 0) return api_.failure(device_call::convert, code);
+        }
+        if (const int code = api_.record(target.read[target.block], target.kernels); code != 0)
+            return api_.failure(device_call::record, code);
+        target.block = (target.block + 1) % scratch_blocks;
         return {};
     }
 
@@ -553,6 +623,7 @@ template <device_api Api> class upload_engine {
     std::vector<bool> shares_page_{}; // by piece, where windows of a mapping are pinned
     std::string reason_{};            // written under ring_mutex_ once readers run
     std::vector<std::pair<const file*, void*>> handles_{};
+    std::vector<std::uint32_t> registered_{}; // targets whose memory the direct_reader knows
     std::vector<device_copy> batch_{};
     std::uint64_t total_{0};
 
@@ -588,6 +659,9 @@ template <device_api Api>
     }
     for (auto& target : memory.targets()) {
         if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);
+        for (std::uint32_t i = 0; i < target.made_read; ++i)
+            if (const int code = api.order(target.stream, target.read[i]); code != 0)
+                return api.failure(device_call::order, code);
         if (const int code = api.record(target.done, target.stream); code != 0)
             return api.failure(device_call::record, code);
         // While the target's device is current: a null stream is that of the device.

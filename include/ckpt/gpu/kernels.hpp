@@ -1,4 +1,4 @@
-// ckpt/gpu/kernels.hpp: functions that convert elements in device memory.
+// ckpt/gpu/kernels.hpp: functions that convert and move elements in device memory.
 //
 // SPDX-License-Identifier: MIT
 // In:      pointers of a device, types and counts.
@@ -17,7 +17,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// Functions that launch kernels on a stream of the current device, and do not wait for them. They return the code of
 /// the runtime, 0 for success.
 struct device_kernels {
-    /// Whether `cast` converts between these types. It has no conversion that could lose a value silently.
+    /// Whether `cast` and `scatter` convert between these types. There is no conversion that could lose a value
+    /// silently.
     bool (*can_cast)(dtype from, dtype to){nullptr};
     /// Converts `n` dense elements. `swap_bytes`: the input is in the other byte order. With equal types it only swaps
     /// bytes, and `out` may be `in`.
@@ -27,6 +28,13 @@ struct device_kernels {
     /// offset count elements.
     int (*gather)(void* out, const void* in, std::size_t itemsize, std::uint32_t rank, const std::int64_t* shape,
                   const std::int64_t* strides, std::uint64_t offset, void* stream){nullptr};
+    /// Converts stored elements of a strided tensor, in any parts, each to its place in row-major order; `out` is that
+    /// of element 0. `in` is the stored element `first`, counted from the tensor's first one, of `n`: what lies between
+    /// two elements of the tensor is counted, and left out. Strides count elements; a step in one dimension passes
+    /// everything that those with smaller strides reach. Null: the host makes tensors dense.
+    int (*scatter)(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint32_t rank,
+                   const std::int64_t* shape, const std::int64_t* strides, std::uint64_t first, std::uint64_t n,
+                   void* stream){nullptr};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -34,6 +34,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 inline constexpr std::uint64_t bridged_gap = 4096;
 /// What the device converts lies in its scratch at the same place within so many bytes as in the file.
 inline constexpr std::uint64_t scratch_alignment = 256;
+/// One is filled while the other is converted from.
+inline constexpr std::uint32_t scratch_blocks = 2;
+/// The device makes a strided tensor dense where it has at most so many times the bytes of its elements between the
+/// first and the last: the link carries all of them, and brings that part of its rate, which is more than cores gather.
+inline constexpr std::uint64_t scattered_range = 2;
 /// Bytes that lie together on the device as they do in the file may be read past the host where there are so many: then
 /// they have the same place in a page of both, if their alignment allows it.
 inline constexpr std::uint64_t paged_bytes = std::uint64_t{1} << 20;
@@ -84,6 +89,10 @@ struct device_cast {
     dtype type{};
     dtype wanted{};
     bool swap_bytes{};
+    /// The strided tensor whose stored elements these are: each goes to its place, behind `to`. Null: dense elements.
+    const tensor_data* view{};
+    std::uint64_t first{}; ///< which of the view's stored elements they begin with
+    bool is_last{};        ///< they are the last ones of the tensor
 };
 
 /// Elements of a tensor that the host builds.
@@ -147,7 +156,7 @@ struct upload_plan_data final : counted {
     struct target {
         int device{};
         std::uint64_t bytes{};
-        std::uint64_t scratch{};
+        std::uint64_t scratch{};             ///< bytes of one block
         std::uint32_t alike{};               ///< the first target that has the same bytes; itself where no other has
         std::vector<std::uint32_t> by_key{}; ///< tensors, sorted
     };

@@ -38,11 +38,14 @@ struct stored_bytes {
     bool converted{};        ///< by the device, to the type of the plan's tensor
     dtype type{};            ///< as stored
     bool swap_bytes{};
-    bool behind_others{}; ///< what lies before it in its file is wanted in another phase
-    /// Set where the tensor uses few of these bytes, as a slice by columns does; null for others.
-    const tensor_data* sparse_view{};
-    const storage_source* sparse_source{};
+    bool behind_others{};      ///< what lies before it in its file is wanted in another phase
+    const tensor_data* view{}; ///< the tensor, where it is made dense: by the device, or if it is sparse; else null
+    const storage_source* source{}; ///< of one that is sparse
+    bool sparse{};                  ///< the tensor uses few of these bytes, as a slice by columns does
 };
+
+/// Whether two tensors of the same stored bytes are the same once they are dense. Null: they are so already.
+[[nodiscard]] bool same_view(const tensor_data* a, const tensor_data* b) noexcept;
 
 /// A tensor that the host builds.
 struct host_tensor {
@@ -133,9 +136,11 @@ class plan_inputs {
     /// Finds the tensor's storage in a file or in memory and notes it as used. False where only its source can give
     /// the elements.
     [[nodiscard]] result<bool> find_storage(const tensor_data& data, const storage_source& from, stored_bytes& out);
+    /// Whether kernels make a dense tensor of this one.
+    [[nodiscard]] bool made_by_device(const tensor_data& data, dtype wanted) const;
     void build_on_host(std::uint32_t tensor, const tensor_data& data, const storage_source& from);
-    /// Sparse views whose other bytes no tensor of the target needs are gathered by the host: else a slice by columns
-    /// would take the room of the whole.
+    /// Sparse views whose other bytes no tensor of the target needs are made dense, by the device or the host: else a
+    /// slice by columns would take the room of the whole.
     void build_sparse_views();
     /// What overlaps is read once, in the first phase that wants any of it.
     void join_phases();

@@ -87,11 +87,11 @@ class upload_plan {
     [[nodiscard]] int device(std::size_t target) const noexcept;
     /// Bytes of device memory that a target needs.
     [[nodiscard]] std::uint64_t device_bytes(std::size_t target) const noexcept;
-    /// Bytes of device memory that a target needs in addition while the upload runs, for conversions.
+    /// Bytes of device memory that a target needs in addition while the upload runs, for what kernels do: two blocks.
     [[nodiscard]] std::uint64_t scratch_bytes(std::size_t target) const noexcept;
     /// Bytes that are read from files or memory, each once, and copied without a change.
     [[nodiscard]] std::uint64_t read_bytes() const noexcept;
-    /// Bytes that the host builds by gathering or converting.
+    /// Bytes that the host builds by gathering or converting. What kernels build is read, and not counted here.
     [[nodiscard]] std::uint64_t built_bytes() const noexcept;
     /// The number of pieces of at most `piece_bytes`, each of which is staged at once.
     [[nodiscard]] std::size_t pieces() const noexcept;

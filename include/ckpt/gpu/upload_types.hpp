@@ -44,7 +44,7 @@ struct upload_plan_options {
     upload_layout layout{upload_layout::file_image};
     std::uint64_t alignment{256};                      ///< of each tensor; a power of two, 16 to 4,096
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< most bytes of a piece; a multiple of 4,096
-    const device_kernels* kernels{};                   ///< for conversions on the device; null: the host converts
+    const device_kernels* kernels{};                   ///< for work on the device; null: the host does it
 };
 
 /// A state_dict and the number of the device for it.
@@ -57,7 +57,7 @@ struct upload_target {
 enum class upload_way : std::uint8_t {
     stored, ///< copied from the file without a change
     host,   ///< the host gathers or converts them while they are staged
-    device  ///< the device converts them
+    device  ///< the device converts them, or makes strided ones dense, from what was copied without a change
 };
 
 /// How files are read. Where a way does not work, `buffered` is used, and `upload_report::fallback` says why.
@@ -88,7 +88,9 @@ struct upload_report {
     upload_source source{};       ///< how files were to be read
     unsigned readers{};           ///< threads that were to read; 0: the calling one did
     std::size_t slots{};          ///< of staging memory; none on the host
-    std::string fallback{};       ///< why `source` was not used for everything; empty where it was
+    /// Why `source` was not used for everything, or what was read past the host passed it all the same, inside the
+    /// library that read; else empty.
+    std::string fallback{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

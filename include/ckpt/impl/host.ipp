@@ -81,7 +81,9 @@ CKPT_DETAIL_DEF result<void> loaded_storages::read(std::uint32_t storage, std::u
 namespace ckpt::inline CKPT_DETAIL_ABI::host {
 
 CKPT_DETAIL_DEF result<loaded> load(const state_dict& weights, const load_options& options) {
-    auto plan = plan_upload(weights, options.plan);
+    upload_plan_options wanted = options.plan;
+    wanted.kernels = nullptr; // the host has none
+    auto plan = plan_upload(weights, wanted);
     if (!plan) return std::move(plan).failure();
     detail::engine_options how;
     how.source = options.source;

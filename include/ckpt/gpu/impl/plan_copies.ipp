@@ -132,7 +132,8 @@ CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint
         if (first >= last) continue;
         const std::uint64_t lead = first % scratch_alignment;
         plan_.copies.push_back({t, true, first - begin, last - first, lead});
-        plan_.targets[t].scratch = (std::max)(plan_.targets[t].scratch, lead + last - first);
+        plan_.targets[t].scratch =
+            (std::max)(plan_.targets[t].scratch, align_up(lead + last - first, scratch_alignment));
     }
     for (const std::size_t i : open_converted_) {
         const stored_bytes& s = stored_[converted_[i]];
@@ -141,9 +142,17 @@ CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint
         const std::uint64_t first = (std::max)(s.begin, begin), last = (std::min)(s.end, end);
         const std::uint64_t scratch = needed[s.target].first;
         const std::uint64_t size = itemsize(s.type);
-        plan_.casts.push_back({s.target, scratch % scratch_alignment + (first - scratch),
-                               tensor.offset + (first - s.begin) / size * itemsize(tensor.type), (last - first) / size,
-                               s.type, tensor.type, s.swap_bytes});
+        const std::uint64_t element = (first - s.begin) / size;
+        plan_.casts.push_back({.target = s.target,
+                               .from = scratch % scratch_alignment + (first - scratch),
+                               .to = tensor.offset + (s.view == nullptr ? element * itemsize(tensor.type) : 0),
+                               .count = (last - first) / size,
+                               .type = s.type,
+                               .wanted = tensor.type,
+                               .swap_bytes = s.swap_bytes,
+                               .view = s.view,
+                               .first = element,
+                               .is_last = last == s.end});
     }
 }
 

@@ -99,7 +99,8 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_converted() {
         const stored_bytes& s = stored[i];
         placed_tensor& t = plan_.tensors[s.tensor];
         if (before != nullptr && before->target == s.target && before->file == s.file && before->begin == s.begin &&
-            before->end == s.end && before->type == s.type && plan_.tensors[before->tensor].type == t.type) {
+            before->end == s.end && before->type == s.type && plan_.tensors[before->tensor].type == t.type &&
+            same_view(before->view, s.view)) {
             t.offset = plan_.tensors[before->tensor].offset;
             continue;
         }

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/plan_inputs.hpp>
+#include <ckpt/gpu/scatter_ops.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/tensor.hpp>
@@ -131,9 +132,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
     const bool dense = is_contiguous(data);
     if (width < 8 && (!dense || data.storage_offset * width % 8 != 0)) return packed_error(data.type);
     const bool foreign = from.order(data.storage) != native_order() && info(data.type).component_bytes > 1;
-    const device_kernels* const k = options_.kernels;
-    const bool by_device = (casts || foreign) && dense && k != nullptr && bits(placed.type) >= width &&
-                           (!casts || k->can_cast(data.type, placed.type));
+    const bool by_device = (casts || foreign) && made_by_device(data, placed.type);
     stored_bytes bytes{.tensor = count_of(plan_.tensors),
                        .target = target,
                        .phase = placed.phase,
@@ -161,12 +160,12 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
         return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
     bytes.begin = bytes.storage + data.storage_offset * width / 8;
     bytes.end = bytes.storage + end;
-    if (!by_device && !dense && bytes_of(data.type, data.numel) < (bytes.end - bytes.begin) / 4 * 3) {
-        bytes.sparse_view = &data;
-        bytes.sparse_source = &from;
-    }
+    bytes.sparse = !by_device && !dense && bytes_of(data.type, data.numel) < (bytes.end - bytes.begin) / 4 * 3;
+    if (bytes.sparse) bytes.source = &from;
+    if (bytes.sparse || (by_device && !dense)) bytes.view = &data;
     placed.way = by_device ? upload_way::device : upload_way::stored;
-    placed.nbytes = by_device ? bytes_of(placed.type, placed.numel) : bytes.end - bytes.begin;
+    placed.nbytes = bytes.end - bytes.begin;
+    if (by_device) make_dense(placed, data);
     stored_.push_back(bytes);
     plan_.tensors.push_back(placed);
     return {};
@@ -194,6 +193,17 @@ CKPT_DETAIL_DEF result<bool> plan_inputs::find_storage(const tensor_data& data, 
     return true;
 }
 
+CKPT_DETAIL_DEF bool plan_inputs::made_by_device(const tensor_data& data, dtype wanted) const {
+    const device_kernels* const k = options_.kernels;
+    if (k == nullptr || (wanted != data.type && !k->can_cast(data.type, wanted))) return false;
+    if (is_contiguous(data)) return true;
+    nested_view view;
+    std::uint64_t end = 0;
+    return k->scatter != nullptr && bytes_needed(data, end) &&
+           end - data.storage_offset * itemsize(data.type) <= scattered_range * bytes_of(data.type, data.numel) &&
+           nested_view::make(data.sizes(), data.steps(), view);
+}
+
 CKPT_DETAIL_DEF void plan_inputs::build_on_host(std::uint32_t tensor, const tensor_data& data,
                                                 const storage_source& from) {
     placed_tensor& placed = plan_.tensors[tensor];
@@ -205,8 +215,7 @@ CKPT_DETAIL_DEF void plan_inputs::build_on_host(std::uint32_t tensor, const tens
 }
 
 CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {
-    if (std::none_of(stored_.begin(), stored_.end(), [](const stored_bytes& s) { return s.sparse_view != nullptr; }))
-        return;
+    if (std::none_of(stored_.begin(), stored_.end(), [](const stored_bytes& s) { return s.sparse; })) return;
     std::vector<std::uint32_t> order;
     for (std::uint32_t i = 0; i < stored_.size(); ++i) order.push_back(i);
     const auto place = [this](std::uint32_t i) {
@@ -219,7 +228,7 @@ CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {
     std::vector<stored_bytes> covered;
     for (const std::uint32_t i : order) {
         const stored_bytes& s = stored_[i];
-        if (s.sparse_view != nullptr || s.converted) continue;
+        if (s.sparse || s.converted) continue;
         if (!covered.empty() && covered.back().target == s.target && covered.back().file == s.file &&
             s.begin <= covered.back().end)
             covered.back().end = (std::max)(covered.back().end, s.end);
@@ -228,15 +237,33 @@ CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {
     const auto before = [](const stored_bytes& a, const stored_bytes& b) {
         return std::tuple{a.target, a.file, a.begin} < std::tuple{b.target, b.file, b.begin};
     };
-    std::erase_if(stored_, [&](const stored_bytes& s) {
-        if (s.sparse_view == nullptr) return false;
+    for (stored_bytes& s : stored_) {
+        if (!s.sparse) continue;
         const auto after = std::upper_bound(covered.begin(), covered.end(), s, before);
-        if (after != covered.begin() && (after - 1)->target == s.target && (after - 1)->file == s.file &&
-            (after - 1)->end >= s.end)
-            return false;
-        build_on_host(s.tensor, *s.sparse_view, *s.sparse_source);
-        return true;
-    });
+        const bool is_covered = after != covered.begin() && (after - 1)->target == s.target &&
+                                (after - 1)->file == s.file && (after - 1)->end >= s.end;
+        s.converted = !is_covered && s.aligned && made_by_device(*s.view, s.type);
+        s.sparse = !is_covered && !s.converted;
+        if (s.sparse) build_on_host(s.tensor, *s.view, *s.source);
+        if (!s.converted) continue;
+        plan_.tensors[s.tensor].way = upload_way::device;
+        make_dense(plan_.tensors[s.tensor], *s.view);
+    }
+    std::erase_if(stored_, [](const stored_bytes& s) { return s.sparse; });
+}
+
+CKPT_DETAIL_DEF bool same_view(const tensor_data* a, const tensor_data* b) noexcept {
+    if (a == nullptr || b == nullptr) return a == b;
+    return std::ranges::equal(a->sizes(), b->sizes()) && std::ranges::equal(a->steps(), b->steps());
+}
+
+/// Any order in which tensors that are the same view stand together.
+inline bool is_view_before(const tensor_data* a, const tensor_data* b) noexcept {
+    if (a == nullptr || b == nullptr) return a == nullptr && b != nullptr;
+    const auto less = [](std::span<const std::int64_t> x, std::span<const std::int64_t> y) {
+        return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end());
+    };
+    return std::ranges::equal(a->sizes(), b->sizes()) ? less(a->steps(), b->steps()) : less(a->sizes(), b->sizes());
 }
 
 CKPT_DETAIL_DEF void plan_inputs::join_phases() {
@@ -273,7 +300,8 @@ CKPT_DETAIL_DEF void plan_inputs::sort_stored() {
         if (a.begin != b.begin) return a.begin < b.begin;
         if (a.end != b.end) return a.end > b.end;
         if (a.type != b.type) return a.type < b.type;
-        return wanted(a) != wanted(b) ? wanted(a) < wanted(b) : a.tensor < b.tensor;
+        if (wanted(a) != wanted(b)) return wanted(a) < wanted(b);
+        return same_view(a.view, b.view) ? a.tensor < b.tensor : is_view_before(a.view, b.view);
     });
     while (unconverted_ < stored_.size() && !stored_[unconverted_].converted) ++unconverted_;
 }

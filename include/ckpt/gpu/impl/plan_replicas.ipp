@@ -32,7 +32,7 @@ template <class T, class Same>
     };
     const auto same_cast = [](const device_cast& x, const device_cast& y) {
         return x.from == y.from && x.to == y.to && x.count == y.count && x.type == y.type && x.wanted == y.wanted &&
-               x.swap_bytes == y.swap_bytes;
+               x.swap_bytes == y.swap_bytes && x.view == y.view && x.first == y.first && x.is_last == y.is_last;
     };
     return std::all_of(plan.pieces.begin(), plan.pieces.end(), [&](const upload_piece& p) {
         return same_items(std::span{plan.copies}.subspan(p.first_copy, p.copies), a, b, same_copy) &&

@@ -49,7 +49,7 @@ CKPT_DETAIL_DEF std::uint64_t upload_plan::device_bytes(std::size_t target) cons
     return data_->targets[target].bytes;
 }
 CKPT_DETAIL_DEF std::uint64_t upload_plan::scratch_bytes(std::size_t target) const noexcept {
-    return data_->targets[target].scratch;
+    return detail::scratch_blocks * data_->targets[target].scratch;
 }
 CKPT_DETAIL_DEF std::uint64_t upload_plan::read_bytes() const noexcept { return data_->read_bytes; }
 CKPT_DETAIL_DEF std::uint64_t upload_plan::built_bytes() const noexcept { return data_->built_bytes; }
@@ -89,7 +89,8 @@ CKPT_DETAIL_DEF std::string upload_plan::text(std::size_t most) const {
            number(d.casts.size(), "conversions by a device\n");
     for (std::size_t t = 0; t < d.targets.size(); ++t) {
         out += detail::str_cat("device ", d.targets[t].device, ": ", number(d.targets[t].bytes, "bytes"));
-        if (d.targets[t].scratch != 0) out += detail::str_cat(", and ", number(d.targets[t].scratch, "while it runs"));
+        if (const std::uint64_t scratch = scratch_bytes(t); scratch != 0)
+            out += detail::str_cat(", and ", number(scratch, "while it runs"));
         if (const std::uint32_t first = d.targets[t].alike; first != t)
             out += detail::str_cat(", the same as target ", first, ", from which it may be copied");
         out += '\n';
@@ -114,7 +115,7 @@ CKPT_DETAIL_DEF std::string upload_plan::text(std::size_t most) const {
             detail::str_cat("  ", detail::printable(t.key), " ", name(t.type), " ", detail::list_of({t.shape, t.rank}),
                             " at ", t.offset, " of device ", d.targets[t.target].device);
         if (t.way != upload_way::stored)
-            out += t.way == upload_way::host ? ", built by the host" : ", converted by the device";
+            out += t.way == upload_way::host ? ", built by the host" : ", built by the device";
         out += '\n';
     }
     tensors.end();
