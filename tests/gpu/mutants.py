@@ -305,10 +305,6 @@ MUTANTS = {
         "shares_page_[all[i].piece] = with_next || all[i].begin < reach;",
         "shares_page_[all[i].piece] = false;",
     ),
-    "pages_of_the_piece_before_are_pinned_twice": (
-        "shares_page_[all[i].piece] = with_next || all[i].begin < reach;",
-        "shares_page_[all[i].piece] = with_next;",
-    ),
     "await_orders_nothing": ("            code = api_.order(user, now);\n", ""),
     "await_waits_for_nothing": ("int code = api_.record(now, t.stream);", "int code = 0;"),
     "await_keeps_its_event": ("const int dropped = api_.drop_event(now);", "const int dropped = 0;"),

@@ -325,9 +325,14 @@ template <class Engine> fault stops_wrongly(const ckpt::upload_plan& plan, typen
         const auto first = std::min_element(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
             return std::pair{a.nbytes == 0, a.pieces} < std::pair{b.nbytes == 0, b.pieces};
         });
-        const auto memory = run.await(*first, user);
-        if (!memory) return "no tensor: " + memory.error().message();
-        const auto* const there = memory->get();
+        const std::byte* data = nullptr; // nothing but `run` keeps it
+        int device = 0;
+        {
+            const auto memory = run.await(*first, user);
+            if (!memory) return "no tensor: " + memory.error().message();
+            data = (*memory)->address(*first);
+            device = (*memory)->at(first->target).device;
+        }
         run.cancel();
         wait_here.open();
         const auto stopped = run.get();
@@ -335,7 +340,10 @@ template <class Engine> fault stops_wrongly(const ckpt::upload_plan& plan, typen
         if (run.await(*first, user)) return "a tensor of an upload that was stopped";
         if (cuda_double::totals().registered_bytes != 0) return "memory that stays pinned";
         works = works && cudaHostRegister(room.bytes().data(), room.bytes().size(), 0) == cudaSuccess &&
-                use(there, *first, room.bytes(), user) && cudaStreamSynchronize(user) == cudaSuccess &&
+                cudaSetDevice(device) == cudaSuccess &&
+                cudaMemcpyAsync(room.bytes().data(), data, static_cast<std::size_t>(first->nbytes),
+                                cudaMemcpyDeviceToHost, user) == cudaSuccess &&
+                cudaSetDevice(0) == cudaSuccess && cudaStreamSynchronize(user) == cudaSuccess &&
                 cudaHostUnregister(room.bytes().data()) == cudaSuccess;
     }
     works = works && cudaStreamDestroy(user) == cudaSuccess;
@@ -799,6 +807,10 @@ template <class Engine> fault probe() {
             cuda_double::reset({.how = m, .seed = readers + 1});
             if (auto f = stops_wrongly<Engine>(in_order, arriving); !f.empty()) return f;
         }
+    cuda_double::reset({.how = mode::lazy});
+    const cudaStream_t callers[2]{};
+    if (!Engine::start(ckpt::detail::cuda_api{}, in_order, how, callers)) return "no upload"; // that nobody waits for
+    if (auto f = at_the_end(); !f.empty()) return f;
     cuda_double::reset({.how = mode::lazy});
     if (auto f = arrives_with_a_context<Engine>(s.weights, how); !f.empty()) return f;
     cuda_double::reset({.how = mode::lazy});
