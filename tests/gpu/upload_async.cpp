@@ -303,6 +303,7 @@ TEST_CASE("async: what was got and what is pending own the memory, and errors of
             compute.use(pending.await("head", compute.stream).value(), file.weights.at("head").value());
             compute.check();
         }
+        REQUIRE(there->wait());
         compare(*there, file.weights);
     }
     clean_end();
