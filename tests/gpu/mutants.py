@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""mutants.py INCLUDE OUTPUT: writes a program that holds the upload engine once as it is and once for each seeded bug.
+"""mutants.py INCLUDE OUTPUT...: writes the sources of a program that holds the upload engine once as it is and once for
+each seeded bug; the first of them has main.
 
 Each mutant is one edit of a header of PARTS, in a namespace of its own; the probe (mutants_probe.hpp) must find every
 one and must not find the engine itself guilty. Edits are told in tokens, so that how the headers are laid out does not
@@ -137,9 +138,25 @@ MUTANTS = {
         "        if (const int code = scope.use(target.device); code != 0) return "
         "api_.failure(device_call::use_device, code);\n"
         "        target.busy = true;\n"
-        "        if (const int code = api_.copy(batch_, target.stream);",
+        "        if (converts)",
         "        target.busy = true;\n"
-        "        if (const int code = api_.copy(batch_, target.stream);",
+        "        if (converts)",
+    ),
+    "replicas_do_not_wait_for_kernels": (
+        "        if (batch_.size() != stored && origin.has_kernels)\n"
+        "            if (const int code = api_.order(target.stream, origin.read[last_block(origin)]); code != 0)\n"
+        "                return api_.failure(device_call::order, code);\n",
+        "",
+    ),
+    "replicas_get_a_tensor_that_kernels_make_dense_in_parts": (
+        "            if (c.view == nullptr) add(c.to, c.count * itemsize(c.wanted));\n"
+        "            else if (c.is_last)",
+        "            if (true) add(c.to, c.count * itemsize(c.wanted));\n"
+        "            else if (c.is_last)",
+    ),
+    "what_is_awaited_may_still_be_converted": (
+        "        if (code == 0 && t.has_kernels) order_behind(t.kernels);\n",
+        "",
     ),
     "ring_is_unpinned_too_early": (
         "        std::optional<error> first;\n"
@@ -214,7 +231,8 @@ MUTANTS = {
     "memory_leaks": ("            t.owned = true;\n", ""),
     "scratch_leaks": (
         "            keep(device_call::release,\n"
-        "                 release(std::exchange(t.scratch, nullptr), plan_->targets[i].scratch, t, t.stream));\n",
+        "                 release(std::exchange(t.scratch, nullptr), scratch_blocks * plan_->targets[i].scratch, t, "
+        "t.stream));\n",
         "            t.scratch = nullptr;\n",
     ),
     "events_leak": (
@@ -306,7 +324,7 @@ MUTANTS = {
         "shares_page_[all[i].piece] = false;",
     ),
     "await_orders_nothing": ("            code = api_.order(user, now);\n", ""),
-    "await_waits_for_nothing": ("int code = api_.record(now, t.stream);", "int code = 0;"),
+    "await_waits_for_nothing": ("code = api_.record(now, issued);", "code = 0;"),
     "await_keeps_its_event": ("const int dropped = api_.drop_event(now);", "const int dropped = 0;"),
     "await_keeps_its_event_when_it_fails": (
         "const int dropped = api_.drop_event(now);",
@@ -320,7 +338,7 @@ MUTANTS = {
         "        typename Api::event now{};",
     ),
     "await_makes_devices_current_in_the_callers_thread": (
-        "        beside_caller(api_, [&](int device) { return device == t.device; }, work, [] {});\n",
+        "        beside_caller(api_, std::span{&t, 1}, work, [] {});\n",
         "        work(false);\n",
     ),
     "pieces_are_told_early": ("options_.watch->issued(p + 1)", "options_.watch->issued(p + 2)"),
@@ -355,10 +373,10 @@ MUTANTS = {
     ),
     "scratch_of_an_allocator_is_written_early": (
         "        if (wanted.scratch != 0 && !t.origin)\n"
-        "            if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;\n"
+        "            if (auto made = make_scratch(t, wanted.scratch); !made) return made;\n"
         "        return follow_caller(t);",
         "        if (auto ordered = follow_caller(t); !ordered) return ordered;\n"
-        "        if (wanted.scratch != 0 && !t.origin) return allocate(t.scratch, wanted.scratch, t);\n"
+        "        if (wanted.scratch != 0 && !t.origin) return make_scratch(t, wanted.scratch);\n"
         "        return {};",
     ),
     "an_allocator_gets_its_memory_back_in_another_order": (
@@ -419,8 +437,10 @@ MUTANTS = {
         "        if (const int code = api_.order(",
     ),
     "what_was_converted_is_not_copied": (
-        "            if (c.target == t) add(c.to, c.count * itemsize(c.wanted));",
-        "            if (c.target == t) add(c.to, 0);",
+        "            if (c.view == nullptr) add(c.to, c.count * itemsize(c.wanted));\n"
+        "            else if (c.is_last)",
+        "            if (c.view == nullptr) {}\n"
+        "            else if (c.is_last)",
     ),
     "scratch_is_taken_for_memory": (
         "            if (c.target == t && !c.to_scratch) add(c.to, c.bytes);",
@@ -463,20 +483,21 @@ def definitions(text):
 
 
 def main():
-    include, output = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    include, outputs = pathlib.Path(sys.argv[1]), [pathlib.Path(name) for name in sys.argv[2:]]
     private, includes = "", []
     for name in PARTS:
         text = (include / "ckpt" / name).read_text()
         private += definitions(text)
         includes += [line for line in text.splitlines()
                      if line.startswith("#include") and not any(p in line for p in PARTS)]
-    out = ["// Made by mutants.py."] + sorted(set(includes)) + ['#include "mutants_probe.hpp"',
-                                                                "using ckpt::detail::cuda_api;",
-                                                                "using ckpt::detail::shared;",
-                                                                "using ckpt::upload_plan;"]
-    calls = []
+    head = ["// Made by mutants.py."] + sorted(set(includes)) + ['#include "mutants_probe.hpp"',
+                                                                 "using ckpt::detail::cuda_api;",
+                                                                 "using ckpt::detail::shared;",
+                                                                 "using ckpt::upload_plan;"]
+    parts = [(list(head), []) for _ in outputs]  # lines, and those of the table of engines
     private = in_tokens(private)
-    for name, edit in {"none": ("", ""), **MUTANTS}.items():
+    for number, (name, edit) in enumerate({"none": ("", ""), **MUTANTS}.items()):
+        out, calls = parts[number % len(parts)]
         old, new = map(in_tokens, edit)
         if old and private.count(old) != 1:
             sys.exit(f"mutants.py: the place of {name} is there {private.count(old)} times")
@@ -497,10 +518,15 @@ def main():
                    f"std::span<const cudaStream_t> streams) {{ return "
                    f"mutant_{name}::upload_run<cuda_api>::start(api, plan, how, streams); }}\n}};\n")
         calls.append(f'    {{"{name}", probe<engine_{name}>}},')
-    out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) +
-               "\n};\n")
-    out.append("int main() { return judge(engines); }\n")
-    output.write_text("\n".join(out))
+    for number, (output, (out, calls)) in enumerate(zip(outputs, parts)):
+        rows = "\n".join(calls)
+        out.append(f"void add_engines_{number}(probing::engine_list& to) {{\n    to.insert(to.end(), {{\n{rows}}});\n"
+                   f"}}\n")
+        if number == 0:
+            out += [f"void add_engines_{n}(probing::engine_list& to);" for n in range(1, len(outputs))]
+            adds = " ".join(f"add_engines_{n}(all);" for n in range(len(outputs)))
+            out.append(f"int main() {{ probing::engine_list all; {adds} return judge(all); }}\n")
+        output.write_text("\n".join(out))
 
 
 main()

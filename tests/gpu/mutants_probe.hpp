@@ -900,8 +900,10 @@ template <class Engine> fault probe() {
     return {};
 }
 
+using engine_list = std::vector<std::pair<const char*, fault (*)()>>; ///< names, and what probes them
+
 /// Judges each engine in a process of its own; the last line counts.
-inline int judge(const std::vector<std::pair<const char*, fault (*)()>>& engines) {
+inline int judge(const engine_list& engines) {
     int passed = 0, failed = 0;
     for (const auto& [name, run] : engines) {
         const bool is_engine = std::string(name) == "none";
