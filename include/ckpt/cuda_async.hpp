@@ -67,10 +67,11 @@ class pending_upload {
     detail::shared<detail::upload_run<detail::cuda_api>> run_;
 };
 
-/// As `upload`, but returns at once. `options.places` and `options.streams` are copied; streams, memory of the
-/// caller's, `past_host` and the object of `progress`, which the upload's thread calls, must exist until `get` or the
-/// destructor has returned. Fails at once with `limit` where the system starts no thread, and with `device_failed` for
-/// a null stream where each thread has one of its own. All other failures are those of `get`.
+/// As `upload`, but returns at once. `options.places`, `options.streams` and the table of `options.allocator` are
+/// copied; streams, memory of the caller's, `past_host` and the object of `progress`, which the upload's thread calls,
+/// must exist until `get` or the destructor has returned. Fails at once with `limit` where the system starts no thread,
+/// and with `device_failed` for a null stream where each thread has one of its own. All other failures are those of
+/// `get`.
 [[nodiscard]] inline result<pending_upload> start_upload(const upload_plan& plan, const upload_options& options) {
     const auto call = detail::make_call(plan, options);
     if (!call) return call.error();

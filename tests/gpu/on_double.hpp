@@ -11,6 +11,7 @@
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
 #include "cufile_double.hpp"
+#include "double_kernels.hpp"
 
 #include <doctest/doctest.h>
 
@@ -65,6 +66,14 @@ inline upload_options busy(unsigned readers = 0) {
     out.piece_bytes = 4'096;
     out.slots = 2;
     out.readers = readers;
+    return out;
+}
+
+/// What `file_for_kernels` has: narrowed, widened and made dense on the device.
+inline upload_options on_the_device(unsigned readers) {
+    upload_options out = busy(readers);
+    out.casts = {{"brain", ckpt::dtype::float32}, {"few", ckpt::dtype::float64}, {"**", ckpt::dtype::bfloat16}};
+    out.kernels = &double_kernels::table;
     return out;
 }
 

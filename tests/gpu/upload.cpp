@@ -149,28 +149,6 @@ TEST_CASE("upload: the host narrows, the device widens, in every mode") {
 
 namespace {
 
-/// float32 rows of several pieces, a transposed and a sliced tensor, what a kernel widens, and what none converts.
-std::string file_for_kernels() {
-    using pkl::ordered, pkl::storage, pkl::str, pkl::tensor;
-    return torch_file(ordered({{str("rows"), pkl::floats("0", 9'000)},
-                               {str("turned"), tensor(storage("FloatStorage", "1", 6'000), 0, {60, 100}, {1, 60})},
-                               {str("columns"), tensor(storage("FloatStorage", "2", 6'000), 10, {60, 70}, {100, 1})},
-                               {str("few"), tensor(storage("FloatStorage", "3", 6'000), 10, {60, 20}, {100, 1})},
-                               {str("brain"), tensor(storage("BFloat16Storage", "4", 3'000), 0, {3'000}, {1})},
-                               {str("steps"), tensor(storage("LongStorage", "5", 777), 0, {777}, {1})}}),
-                      {{"0", some_floats(9'000, 1)},
-                       {"1", some_floats(6'000, 2)},
-                       {"2", some_floats(6'000, 3)},
-                       {"3", some_floats(6'000, 4)},
-                       {"4", noise(6'000, 5)},
-                       {"5", noise(6'216, 6)}});
-}
-upload_options on_the_device(unsigned readers) {
-    upload_options out = busy(readers);
-    out.casts = {{"brain", ckpt::dtype::float32}, {"few", ckpt::dtype::float64}, {"**", ckpt::dtype::bfloat16}};
-    out.kernels = &double_kernels::table;
-    return out;
-}
 std::size_t calls_of(std::string_view name) {
     const auto log = cuda_double::log();
     return static_cast<std::size_t>(std::count(log.begin(), log.end(), name));

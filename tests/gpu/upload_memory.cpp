@@ -1,7 +1,7 @@
 // tests/gpu/upload_memory.cpp: uploads into memory of an engine's own allocator, and staging memory that it keeps.
 //
 // SPDX-License-Identifier: MIT
-#include <ckpt/cuda.hpp>
+#include <ckpt/cuda_async.hpp>
 
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
@@ -465,6 +465,30 @@ TEST_CASE("upload: a failure to free what a pool keeps is told, and the pages st
               std::string("cudaHostUnregister"));
         CHECK(released.error().code == errc::device_failed);
         CHECK(pool.bytes() == 0);
+    }
+    clean_end();
+}
+
+TEST_CASE("upload: one that is started keeps the allocator's table and takes staging memory from a pool") {
+    const opened file{upload_file()};
+    cuda_double::reset({.how = mode::lazy});
+    {
+        engine_memory memory;
+        staging_pool pool;
+        for (int round = 0; round < 3; ++round) {
+            ckpt::device_allocator table = memory.table;
+            upload_options options = widened();
+            options.allocator = &table;
+            options.staging = &pool;
+            auto pending = ckpt::cuda::start_upload(file.weights, options).value();
+            table = {}; // the upload has its own
+            auto there = pending.get().value();
+            REQUIRE(there.wait());
+            CHECK((there.report().reused_bytes != 0) == (round != 0));
+            CHECK_FALSE(memory.given.empty());
+        }
+        CHECK(memory.given.empty());
+        CHECK(memory.asked == 6); // tensors and scratch of each
     }
     clean_end();
 }

@@ -87,6 +87,31 @@ TEST_CASE("upload: one state_dict for several devices crosses the host's link on
             }
 }
 
+TEST_CASE("upload: replicas get what kernels convert and make dense, behind the kernels of the first one") {
+    const opened file{file_for_kernels()};
+    double_kernels::give_bodies();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const auto layout : {upload_layout::file_image, upload_layout::packed})
+            for (const unsigned readers : {0u, 2u}) {
+                const upload_options options = on_the_device(readers);
+                const auto plan = ckpt::plan_upload(on(file.weights, {0, 1, 1, 2}), {.casts = options.casts,
+                                                                                     .layout = layout,
+                                                                                     .piece_bytes = options.piece_bytes,
+                                                                                     .kernels = options.kernels})
+                                      .value();
+                cuda_double::reset({.how = how, .seed = readers + 1, .devices = 3});
+                {
+                    auto there = upload(plan, options).value();
+                    REQUIRE(there.wait().has_value());
+                    for (std::size_t t = 0; t < 4; ++t) compare(there, file.weights, t);
+                    std::uint64_t bytes = 0; // each tensor once, whatever pieces it came in
+                    for (const std::string_view key : there.keys()) bytes += there.at(key).value().nbytes;
+                    CHECK(there.report().peer_bytes == 3 * bytes);
+                }
+                clean_end();
+            }
+}
+
 TEST_CASE("upload: where devices do not reach each other the host fills the target, and the report says why") {
     const opened file{upload_file()};
     const auto targets = on(file.weights, {0, 1, 2});

@@ -94,6 +94,23 @@ inline std::string unaligned_file() {
     return safetensors_of(sizes, 8);
 }
 
+/// float32 rows of several pieces, a transposed and a sliced tensor, what a kernel widens, and what none converts.
+inline std::string file_for_kernels() {
+    using pkl::ordered, pkl::storage, pkl::str, pkl::tensor;
+    return torch_file(ordered({{str("rows"), pkl::floats("0", 9'000)},
+                               {str("turned"), tensor(storage("FloatStorage", "1", 6'000), 0, {60, 100}, {1, 60})},
+                               {str("columns"), tensor(storage("FloatStorage", "2", 6'000), 10, {60, 70}, {100, 1})},
+                               {str("few"), tensor(storage("FloatStorage", "3", 6'000), 10, {60, 20}, {100, 1})},
+                               {str("brain"), tensor(storage("BFloat16Storage", "4", 3'000), 0, {3'000}, {1})},
+                               {str("steps"), tensor(storage("LongStorage", "5", 777), 0, {777}, {1})}}),
+                      {{"0", some_floats(9'000, 1)},
+                       {"1", some_floats(6'000, 2)},
+                       {"2", some_floats(6'000, 3)},
+                       {"3", some_floats(6'000, 4)},
+                       {"4", noise(6'000, 5)},
+                       {"5", noise(6'216, 6)}});
+}
+
 /// The values of a tensor, row-major, in this machine's order.
 inline std::vector<std::byte> values_of(const ckpt::tensor& t, ckpt::dtype to) {
     std::vector<std::byte> out(static_cast<std::size_t>(t.numel()) * ckpt::itemsize(to));

@@ -9,6 +9,7 @@
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/gpu/device_allocator.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/device_memory.hpp>
 #include <ckpt/gpu/engine.hpp>
@@ -41,6 +42,7 @@ template <device_api Api> class upload_run final : public counted {
           places_(options.places.begin(), options.places.end()),
           streams_(streams.begin(), streams.end()) {
         options_.places = places_;
+        if (options.allocator != nullptr) options_.allocator = &allocator_.emplace(*options.allocator);
         options_.watch = &watch_;
     }
     ~upload_run() override {
@@ -127,6 +129,7 @@ template <device_api Api> class upload_run final : public counted {
     memory memory_;
     engine_options options_;
     std::vector<device_place> places_;
+    std::optional<device_allocator> allocator_{};
     std::vector<stream> streams_;
     upload_watch watch_{};
     std::optional<error> failure_{}; ///< written before the end
