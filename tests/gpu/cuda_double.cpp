@@ -375,6 +375,8 @@ cudaError_t cudaFreeAsync(void* device, cudaStream_t stream) {
         "cudaFreeAsync", stream, [&](model& m, stream_state& s) { return m.release(device, s); }, failing::gives_back);
 }
 cudaError_t cudaHostRegister(void* begin, std::size_t bytes, unsigned flags) {
+    // Without the lock: other threads may call the runtime meanwhile.
+    if (const auto& registering = model::get().with.registering) registering();
     return call("cudaHostRegister", [&](model& m) {
         const bool read_only = (flags & cudaHostRegisterReadOnly) != 0;
         if (attribute(m, m.thread().device, cudaDevAttrHostRegisterSupported) == 0) return cudaErrorNotSupported;

@@ -47,6 +47,7 @@ struct options {
     std::size_t most_registered_together{~std::size_t{0}}; ///< by all of them
     std::size_t most_allocated{~std::size_t{0}};           ///< by one call of cudaHostAlloc
     bool failed_wait_waits{false};                         ///< whether a wait that `fail_call` makes fail has waited
+    std::function<void()> registering{};                   ///< called where cudaHostRegister begins
 };
 
 enum class kind : std::uint8_t {

@@ -176,8 +176,13 @@ MUTANTS = {
         "        return refused;",
     ),
     "a_part_of_the_ring_is_not_pinned": (
-        "for (; slots > 1 && pinned_ < bytes; pinned_ += step_)",
-        "for (; slots > 1 && pinned_ + step_ < bytes; pinned_ += step_)",
+        "for (; step_ < bytes && pinned_ < bytes; pinned_ += step_)",
+        "for (; step_ < bytes && pinned_ + step_ < bytes; pinned_ += step_)",
+    ),
+    "what_slots_hold_does_not_move_with_the_ring": ("        std::memcpy(memory, data_, bytes);\n", ""),
+    "slots_stay_where_the_ring_was": (
+        "                if (s.data != nullptr) s.data = ring_.slot(0) + (s.data - before);\n",
+        "                (void)s, (void)before;\n",
     ),
     "parts_of_the_ring_stay_pinned": (
         "            if (code = api.unpin(data_ + pinned_); code == 0) continue;",

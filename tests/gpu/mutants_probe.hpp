@@ -18,6 +18,7 @@
 #include "double_kernels.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -393,7 +394,9 @@ fault stages_wrongly(const subject& s, const ckpt::upload_plan& plan, const type
         cuda_double::reset({.how = mode::lazy,
                             .most_registered = l.registered,
                             .most_registered_together = l.together,
-                            .most_allocated = l.allocated});
+                            .most_allocated = l.allocated,
+                            // So that the first pieces are read before.
+                            .registering = [] { std::this_thread::sleep_for(std::chrono::milliseconds{20}); }});
         {
             auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
             if (!memory) return "no upload: " + memory.error().message();

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/cuda_async.hpp>
 
+#include "../support/bytes_read.hpp"
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
 #include "on_double.hpp"
@@ -468,6 +469,35 @@ TEST_CASE("upload: a failure to free what a pool keeps is told, and the pages st
     }
     clean_end();
 }
+
+#if defined(__linux__)
+TEST_CASE("upload: the first pieces are read while the ring is pinned, and move with it where the runtime allocates") {
+    const std::size_t sizes[]{std::size_t{4} << 20};
+    const opened file{safetensors_of(sizes, 0)};
+    for (const bool refused : {false, true}) {
+        std::uint64_t read = 0;
+        const std::uint64_t before = bytes_read(); // which itself reads some hundred bytes
+        const auto wait_for_reads = [&] {
+            for (int i = 0; i < 2'000 && (read = bytes_read() - before) < (std::uint64_t{2} << 20); ++i)
+                std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        };
+        cuda_double::reset(
+            {.how = mode::lazy, .most_registered = refused ? 0 : ~std::size_t{0}, .registering = wait_for_reads});
+        {
+            upload_options options;
+            options.piece_bytes = std::uint64_t{1} << 20;
+            options.slots = 3;
+            options.readers = 2;
+            auto there = upload(file.weights, options).value();
+            CHECK(read >= std::uint64_t{2} << 20);
+            CHECK(there.report().pinning.empty() == !refused);
+            REQUIRE(there.wait());
+            compare(there, file.weights);
+        }
+        clean_end();
+    }
+}
+#endif
 
 TEST_CASE("upload: one that is started keeps the allocator's table and takes staging memory from a pool") {
     const opened file{upload_file()};

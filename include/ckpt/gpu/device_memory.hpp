@@ -142,16 +142,28 @@ template <device_api Api> class device_memory final : public counted {
         }
         return {};
     }
-    /// Makes and pins the ring that slots are cut from, or takes one that was kept.
-    [[nodiscard]] result<void> pin_ring() {
+    /// Makes the ring that slots are cut from, or takes one that was kept.
+    [[nodiscard]] result<void> make_ring() {
         if (kept_) {
             auto taken = kept_->take(slots_.size(), plan_->slot_bytes);
             if (!taken) return std::move(taken).failure();
             ring_ = *std::move(taken);
             report.reused_bytes = ring_.pinned_bytes();
         }
-        if (!ring_.is_there())
-            if (auto made = ring_.make(api_, slots_.size(), plan_->slot_bytes); !made) return made;
+        return ring_.is_there() ? result<void>{} : ring_.make(slots_.size(), plan_->slot_bytes);
+    }
+    /// Pins it; slots may be filled meanwhile. `alone()` gives an object while which lives nobody fills one: where the
+    /// device cannot read such memory, what slots hold moves to other.
+    template <class Alone> [[nodiscard]] result<void> pin_ring(Alone alone) {
+        const auto pinned = ring_.pin(api_);
+        if (!pinned) return pinned.error();
+        if (!*pinned) {
+            [[maybe_unused]] const auto until_moved = alone();
+            const std::byte* const before = ring_.slot(0);
+            ring_.move_to_runtime(api_);
+            for (slot& s : slots_)
+                if (s.data != nullptr) s.data = ring_.slot(0) + (s.data - before);
+        }
         report.pinning = ring_.reason();
         report.pinned_bytes = ring_.pinned_bytes();
         return {};

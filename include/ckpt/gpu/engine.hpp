@@ -39,6 +39,7 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -111,7 +112,7 @@ template <device_api Api> class upload_engine {
             past_host_ = options_.source == upload_source::gpu_direct;
             if (mapped_) find_shared_pages();
             if (past_host_) open_past_host();
-            if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.pin_ring();
+            if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.make_ring();
             // Memory of cudaMallocAsync is there once its stream has reached the allocation, and memory of the caller's
             // is free once the caller's work is done: a direct_reader, which knows no stream, has to wait for that.
             for (auto& target : memory_.targets())
@@ -210,6 +211,7 @@ template <device_api Api> class upload_engine {
         reader_threads readers{*this};
         reader_room room{stager_};
         const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
+        const bool has_ring = memory_.has_ring(); // else it is made when a piece needs it
         readers.threads.reserve(wanted);
 #if CKPT_EXCEPTIONS
         try {
@@ -219,6 +221,7 @@ template <device_api Api> class upload_engine {
 #else
         for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
 #endif
+        if (has_ring) pin_ring();
         std::uint64_t done = 0;
         for (std::uint32_t p = 0; p < plan_.pieces.size(); ++p) {
             if (readers.threads.empty()) take(p, room);
@@ -253,6 +256,12 @@ template <device_api Api> class upload_engine {
 #endif
         if (failure_) return *std::move(failure_);
         return {};
+    }
+    /// Readers fill its slots meanwhile.
+    void pin_ring() {
+        if constexpr (!Api::is_host)
+            if (auto pinned = memory_.pin_ring([this] { return std::unique_lock{filling_}; }); !pinned)
+                fail(std::move(pinned).error());
     }
     void stop() {
         const std::lock_guard lock{mutex_};
@@ -349,18 +358,23 @@ template <device_api Api> class upload_engine {
             if (stopped_) return {};
         }
         if (auto free = memory_.reclaim(s); !free) return free;
-        s.data = nullptr;
-        if (!read_past_host(p) && !map_window(p, s)) {
-            if (auto ring = need_ring(); !ring) return ring;
-            const upload_piece& piece = plan_.pieces[p];
-            std::byte* const room = memory_.slot_memory(number);
-            if (piece.apart && !own.make_block(plan_.slot_bytes)) return no_room();
-            if (auto done = stager_.fill(p, room, own.block.bytes().data(), own.leaves); !done) return done;
-            s.data = room + plan_.slot_lead(piece);
-        }
+        if (auto done = bring(p, number, s, own); !done) return done;
         const std::lock_guard lock{mutex_};
         s.holds = p + std::uint64_t{1};
         filled_.notify_all();
+        return {};
+    }
+    /// Reads a piece to where it is copied from: to the device, nowhere, or to its slot.
+    [[nodiscard]] result<void> bring(std::uint32_t p, std::size_t number, slot& s, reader_room& own) {
+        const std::shared_lock filling{filling_};
+        s.data = nullptr;
+        if (read_past_host(p) || map_window(p, s)) return {};
+        if (auto ring = need_ring(); !ring) return ring;
+        const upload_piece& piece = plan_.pieces[p];
+        std::byte* const room = memory_.slot_memory(number);
+        if (piece.apart && !own.make_block(plan_.slot_bytes)) return no_room();
+        if (auto done = stager_.fill(p, room, own.block.bytes().data(), own.leaves); !done) return done;
+        s.data = room + plan_.slot_lead(piece);
         return {};
     }
     /// Makes the ring, unless it is there. Where pieces are copied from windows of a mapping, it is needed only when a
@@ -368,7 +382,8 @@ template <device_api Api> class upload_engine {
     [[nodiscard]] result<void> need_ring() {
         const std::lock_guard lock{ring_mutex_};
         if (memory_.has_ring()) return {};
-        return memory_.pin_ring();
+        if (auto made = memory_.make_ring(); !made) return made;
+        return memory_.pin_ring([] { return 0; }); // nobody knows it yet
     }
 
     /// Pins the pages of a piece where its file is mapped. What shares a page with another piece is copied instead.
@@ -628,7 +643,8 @@ template <device_api Api> class upload_engine {
     std::uint64_t total_{0};
 
     std::mutex ring_mutex_{};
-    std::mutex mutex_{}; // of all below, and of what slots hold
+    std::shared_mutex filling_{}; // shared by who fills a slot, where the ring may move
+    std::mutex mutex_{};          // of all below, and of what slots hold
     std::condition_variable filled_{};
     std::condition_variable freed_{};
     std::uint32_t next_{0}; // piece that the next free reader takes

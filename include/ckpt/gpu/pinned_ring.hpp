@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -28,9 +29,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// Whoever makes one releases it.
 template <device_api Api> class pinned_ring {
   public:
-    /// Makes `slots` slots of `slot_bytes`, which are whole pages. Pages are touched first, which makes pinning several
-    /// times cheaper.
-    [[nodiscard]] result<void> make(const Api& api, std::size_t slots, std::uint64_t slot_bytes) {
+    /// Makes `slots` slots of `slot_bytes`, which are whole pages. They are not pinned yet.
+    [[nodiscard]] result<void> make(std::size_t slots, std::uint64_t slot_bytes) {
         const std::uint64_t bytes = slots * slot_bytes;
         std::size_t wanted = 0;
         if (!checked_narrow(bytes, wanted))
@@ -44,9 +44,53 @@ template <device_api Api> class pinned_ring {
                          .hint = "ask for fewer slots or smaller pieces"};
         // A child's first write to a page, or the parent's, would give this process another page than the device reads.
         pages_.keep_from_children();
-        for (std::size_t at = 0; at < wanted; at += page_bytes) pages_.bytes()[at] = std::byte{0};
         data_ = pages_.bytes().data();
-        return pin(api, wanted, slots);
+        return {};
+    }
+    /// Registers it, as one piece or slot by slot, while others may fill slots. False where the runtime refuses both.
+    [[nodiscard]] result<bool> pin(const Api& api) {
+        if (pinned_bytes() != 0) return true; // it was kept
+        const std::size_t bytes = pages_.bytes().size();
+        int code = api.pin(data_, bytes, false);
+        if (code == 0) {
+            pinned_ = step_ = bytes;
+            return true;
+        }
+        error refused = api.failure(device_call::pin, code);
+        if (refused.code == errc::device_lost) return refused;
+        api.forget();
+        reason_ = std::move(refused.detail);
+        step_ = slot_bytes_;
+        for (; step_ < bytes && pinned_ < bytes; pinned_ += step_)
+            if (api.pin(data_ + pinned_, step_, false) != 0) break;
+        if (pinned_ == bytes) {
+            reason_ += "; each slot is pinned by itself";
+            return true;
+        }
+        api.forget();
+        while (pinned_ != 0) {
+            pinned_ -= step_;
+            if (code = api.unpin(data_ + pinned_); code == 0) continue;
+            pages_.abandon();
+            return api.failure(device_call::unpin, code);
+        }
+        return false;
+    }
+    /// Moves what it holds to memory that the runtime allocates, where that has any. Nobody may write to it meanwhile.
+    void move_to_runtime(const Api& api) {
+        const std::size_t bytes = pages_.bytes().size();
+        void* memory = nullptr;
+        if (const int code = api.allocate_pinned(memory, bytes); code != 0) {
+            reason_ +=
+                str_cat("; ", api.failure(device_call::allocate_pinned, code).detail, "; the memory is not pinned");
+            api.forget();
+            return;
+        }
+        std::memcpy(memory, data_, bytes);
+        pages_ = pages{};
+        data_ = static_cast<std::byte*>(memory);
+        allocated_ = bytes;
+        reason_ += "; the runtime allocated the memory";
     }
     /// Whether it has room for such slots, none of which lies in two registrations.
     [[nodiscard]] bool fits(std::size_t slots, std::uint64_t slot_bytes) const noexcept {
@@ -83,42 +127,6 @@ template <device_api Api> class pinned_ring {
 
   private:
     [[nodiscard]] bool in_parts() const noexcept { return step_ < pinned_; }
-    [[nodiscard]] result<void> pin(const Api& api, std::size_t bytes, std::size_t slots) {
-        int code = api.pin(data_, bytes, false);
-        if (code == 0) {
-            pinned_ = step_ = bytes;
-            return {};
-        }
-        error refused = api.failure(device_call::pin, code);
-        if (refused.code == errc::device_lost) return refused;
-        api.forget();
-        reason_ = std::move(refused.detail);
-        step_ = slot_bytes_;
-        for (; slots > 1 && pinned_ < bytes; pinned_ += step_)
-            if (api.pin(data_ + pinned_, step_, false) != 0) break;
-        if (pinned_ == bytes) {
-            reason_ += "; each slot is pinned by itself";
-            return {};
-        }
-        api.forget();
-        while (pinned_ != 0) {
-            pinned_ -= step_;
-            if (code = api.unpin(data_ + pinned_); code == 0) continue;
-            pages_.abandon();
-            return api.failure(device_call::unpin, code);
-        }
-        void* memory = nullptr;
-        if (code = api.allocate_pinned(memory, bytes); code == 0) {
-            pages_ = pages{};
-            data_ = static_cast<std::byte*>(memory);
-            allocated_ = bytes;
-            reason_ += "; the runtime allocated the memory";
-            return {};
-        }
-        reason_ += str_cat("; ", api.failure(device_call::allocate_pinned, code).detail, "; the memory is not pinned");
-        api.forget();
-        return {};
-    }
 
     pages pages_{};
     std::byte* data_{};
