@@ -398,7 +398,9 @@ fault stages_wrongly(const subject& s, const ckpt::upload_plan& plan, const type
                             // So that the first pieces are read before.
                             .registering = [] { std::this_thread::sleep_for(std::chrono::milliseconds{20}); }});
         {
-            auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+            auto reading = how;
+            reading.readers = 2;
+            auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, reading);
             if (!memory) return "no upload: " + memory.error().message();
             if (!(*memory)->wait()) return "a wait that failed";
             if (!is_right(**memory, s.targets)) return "wrong values";

@@ -224,13 +224,14 @@ template <device_api Api> class device_memory final : public counted {
     /// upload is prepared.
     [[nodiscard]] result<void> follow(typename Api::stream user, std::uint32_t number) {
         const target& t = targets_[number];
-        result<void> out;
+        std::optional<error> failed;
         const auto work = [&](bool ends) {
             device_scope<Api> scope{api_, ends};
-            out = follow(scope, user, t);
+            if (auto done = follow(scope, user, t); !done) failed = std::move(done).error();
         };
         beside_caller(api_, std::span{&t, 1}, work, [] {});
-        return out;
+        if (failed) return *std::move(failed);
+        return {};
     }
 
   private:

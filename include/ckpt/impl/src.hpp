@@ -225,6 +225,7 @@
 #include <ckpt/gpu/impl/plan_grouping.ipp>
 #include <ckpt/gpu/impl/plan_inputs.ipp>
 #include <ckpt/gpu/impl/plan_reads.ipp>
+#include <ckpt/gpu/impl/plan_replicas.ipp>
 #include <ckpt/gpu/impl/staging.ipp>
 #include <ckpt/gpu/impl/upload_effort.ipp>
 #include <ckpt/gpu/impl/upload_plan.ipp>

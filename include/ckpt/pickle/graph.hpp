@@ -242,6 +242,7 @@ class graph {
     std::uint64_t base{0};                       // offset of the pickle in the file
     std::string_view record{};                   // its name in the archive
     std::string_view file{};                     // the path that was opened, for errors; empty for bytes in memory
+    bool has_given_keys{false};                  // of `add_dictionary`, which may be equal; those of pickles differ
     bool transcoded{false};                      // the file has it compressed: all its places are `base`
     std::size_t resolved_nodes{first_free_node}; // nodes of the pickles before this one
     std::size_t resolved_pending{0};

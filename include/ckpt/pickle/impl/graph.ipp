@@ -59,6 +59,7 @@ CKPT_DETAIL_DEF std::uint32_t graph::add_text(std::string_view text) {
 CKPT_DETAIL_DEF std::uint32_t graph::add_dictionary(std::span<const std::uint32_t> pairs, std::uint32_t state) {
     std::uint32_t entries = 0;
     append(entries, pairs);
+    has_given_keys = true;
     node n = node::of(node_kind::dictionary, entries);
     n.link = {absent_node, 0};
     if (state != absent_node) n.link.c = add(node::of(node_kind::extension, state));

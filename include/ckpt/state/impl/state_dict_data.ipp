@@ -6,6 +6,8 @@
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/core/str_cat.hpp>
+#include <ckpt/pickle/graph.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -141,7 +143,8 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
     out->path = std::move(path);
     out->root = root;
     auto& d = *out;
-    bool joined = false; // keys that are those of one dictionary differ
+    const graph* const values = value_access::graph(root);
+    bool may_be_equal = values == nullptr || values->has_given_keys; // keys of one dictionary of a pickle differ
     walk_budget budget{root, most.entries};
     const auto add = [&d](std::string_view key, const value& tensor) {
         const tensor_data* data = tensor_access::data(*tensor.as_tensor());
@@ -155,14 +158,14 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
                 elements.empty() ? joined_key({}, lone_key(d.path), d.memory) : joined_key(elements, d.memory);
             if (v.kind() == kind::tensor || v.kind() == kind::array) {
                 add(key, v);
-                joined = true;
+                may_be_equal = true;
             } else {
                 d.others.push_back({key, v});
             }
         },
         [&](const std::vector<path_element>& elements, std::string_view key, const value& tensor) {
             // A key that needs no joining lives as long as the file.
-            joined = joined || !elements.empty();
+            may_be_equal = may_be_equal || !elements.empty();
             add(elements.empty() ? key : joined_key(elements, key, d.memory), tensor);
         });
     if (!walked) {
@@ -170,7 +173,7 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
         e.path = d.path;
         return e;
     }
-    if (!joined) return state_dict_access::make(std::move(out));
+    if (!may_be_equal) return state_dict_access::make(std::move(out));
     const auto sorted = d.by_key();
     for (std::size_t i = 1; i < sorted.size(); ++i) {
         const std::string_view key = d.entries[sorted[i]].key;
