@@ -12,7 +12,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import HEADERS, INCLUDE, ROOT, STRICT, Report, os_leaf, run, run_all, scratch, spelled
 
-NOT_EVERYWHERE = ("<cuda", "<cufile", "<mpi", "ckpt/cuda", "ckpt/gpu/cuda_api")  # what such files include is not on every machine
+# What such files include is not on every machine.
+NOT_EVERYWHERE = ("<cuda", "<cufile", "<mpi", "ckpt/cuda", "ckpt/gpu/cuda_api")
 
 
 def spelling(command, standard):
