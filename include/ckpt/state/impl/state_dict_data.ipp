@@ -6,7 +6,6 @@
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/core/str_cat.hpp>
-#include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
 #include <ckpt/state/state_dict.hpp>
