@@ -252,9 +252,14 @@ CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {
     std::erase_if(stored_, [](const stored_bytes& s) { return s.sparse; });
 }
 
+/// std::ranges has no algorithms in libc++ 14.
+inline bool same_numbers(std::span<const std::int64_t> a, std::span<const std::int64_t> b) noexcept {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
 CKPT_DETAIL_DEF bool same_view(const tensor_data* a, const tensor_data* b) noexcept {
     if (a == nullptr || b == nullptr) return a == b;
-    return std::ranges::equal(a->sizes(), b->sizes()) && std::ranges::equal(a->steps(), b->steps());
+    return same_numbers(a->sizes(), b->sizes()) && same_numbers(a->steps(), b->steps());
 }
 
 /// Any order in which tensors that are the same view stand together.
@@ -263,7 +268,7 @@ inline bool is_view_before(const tensor_data* a, const tensor_data* b) noexcept 
     const auto less = [](std::span<const std::int64_t> x, std::span<const std::int64_t> y) {
         return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end());
     };
-    return std::ranges::equal(a->sizes(), b->sizes()) ? less(a->steps(), b->steps()) : less(a->sizes(), b->sizes());
+    return same_numbers(a->sizes(), b->sizes()) ? less(a->steps(), b->steps()) : less(a->sizes(), b->sizes());
 }
 
 CKPT_DETAIL_DEF void plan_inputs::join_phases() {
