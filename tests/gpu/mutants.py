@@ -181,8 +181,8 @@ MUTANTS = {
     ),
     "what_slots_hold_does_not_move_with_the_ring": ("        std::memcpy(memory, data_, bytes);\n", ""),
     "slots_stay_where_the_ring_was": (
-        "                if (s.data != nullptr) s.data = ring_.slot(0) + (s.data - before);\n",
-        "                (void)s, (void)before;\n",
+        "            if (s.data != nullptr) s.data = ring_.slot(0) + (s.data - before);\n",
+        "            (void)s, (void)before;\n",
     ),
     "parts_of_the_ring_stay_pinned": (
         "            if (code = api.unpin(data_ + pinned_); code == 0) continue;",

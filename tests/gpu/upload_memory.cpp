@@ -499,6 +499,26 @@ TEST_CASE("upload: the first pieces are read while the ring is pinned, and move 
 }
 #endif
 
+TEST_CASE("upload: windows of a mapping stay where they are when the ring beside them is the runtime's") {
+    const std::size_t sizes[]{std::size_t{1} << 16};
+    const opened file{safetensors_of(sizes, 0)};
+    for (const unsigned readers : {0u, 2u}) {
+        // Room for two windows, and then for none, nor for a slot.
+        cuda_double::reset({.how = mode::lazy, .most_registered_together = 16'384});
+        {
+            upload_options options = busy(readers);
+            options.source = upload_source::mapped;
+            options.piece_bytes = 8'192;
+            options.slots = 4;
+            auto there = upload(file.weights, options).value();
+            CHECK(there.report().pinning.ends_with("the runtime allocated the memory"));
+            REQUIRE(there.wait());
+            compare(there, file.weights);
+        }
+        clean_end();
+    }
+}
+
 TEST_CASE("upload: one that is started keeps the allocator's table and takes staging memory from a pool") {
     const opened file{upload_file()};
     cuda_double::reset({.how = mode::lazy});

@@ -152,23 +152,13 @@ template <device_api Api> class device_memory final : public counted {
         }
         return ring_.is_there() ? result<void>{} : ring_.make(slots_.size(), plan_->slot_bytes);
     }
-    /// Pins it; slots may be filled meanwhile. `alone()` gives an object while which lives nobody fills one: where the
-    /// device cannot read such memory, what slots hold moves to other.
-    template <class Alone> [[nodiscard]] result<void> pin_ring(Alone alone) {
-        const auto pinned = ring_.pin(api_);
-        if (!pinned) return pinned.error();
-        if (!*pinned) {
-            [[maybe_unused]] const auto until_moved = alone();
-            const std::byte* const before = ring_.slot(0);
-            ring_.move_to_runtime(api_);
-            for (slot& s : slots_)
-                if (s.data != nullptr) s.data = ring_.slot(0) + (s.data - before);
-        }
+    /// Pins it; slots may be filled meanwhile. False where the device cannot read such memory.
+    [[nodiscard]] result<bool> pin_ring() {
+        auto pinned = ring_.pin(api_);
         report.pinning = ring_.reason();
         report.pinned_bytes = ring_.pinned_bytes();
-        return {};
+        return pinned;
     }
-
     struct slot {
         std::vector<typename Api::event> events{}; // by target, behind its last copy
         std::vector<bool> made{};
@@ -177,6 +167,15 @@ template <device_api Api> class device_memory final : public counted {
         void* window{};          // a part of a mapping that is pinned for it
         std::uint64_t holds{};   // number of its piece, and 1
     };
+    /// Moves it to memory of the runtime. Nobody may fill a slot meanwhile. `filled`: slots that may hold bytes of it.
+    void move_ring(std::span<slot> filled) {
+        const std::byte* const before = ring_.slot(0);
+        ring_.move_to_runtime(api_);
+        for (slot& s : filled)
+            if (s.data != nullptr) s.data = ring_.slot(0) + (s.data - before);
+        report.pinning = ring_.reason();
+        report.pinned_bytes = ring_.pinned_bytes();
+    }
     [[nodiscard]] std::vector<slot>& slots() noexcept { return slots_; }
     [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept { return ring_.slot(i); }
     [[nodiscard]] bool has_ring() const noexcept { return ring_.is_there(); }

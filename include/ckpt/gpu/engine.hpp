@@ -259,9 +259,13 @@ template <device_api Api> class upload_engine {
     }
     /// Readers fill its slots meanwhile.
     void pin_ring() {
-        if constexpr (!Api::is_host)
-            if (auto pinned = memory_.pin_ring([this] { return std::unique_lock{filling_}; }); !pinned)
-                fail(std::move(pinned).error());
+        if constexpr (!Api::is_host) {
+            auto pinned = memory_.pin_ring();
+            if (!pinned) return fail(std::move(pinned).error());
+            if (*pinned) return;
+            const std::lock_guard alone{filling_};
+            memory_.move_ring(memory_.slots());
+        }
     }
     void stop() {
         const std::lock_guard lock{mutex_};
@@ -383,7 +387,10 @@ template <device_api Api> class upload_engine {
         const std::lock_guard lock{ring_mutex_};
         if (memory_.has_ring()) return {};
         if (auto made = memory_.make_ring(); !made) return made;
-        return memory_.pin_ring([] { return 0; }); // nobody knows it yet
+        const auto pinned = memory_.pin_ring();
+        if (!pinned) return pinned.error();
+        if (!*pinned) memory_.move_ring({}); // nobody knows it yet
+        return {};
     }
 
     /// Pins the pages of a piece where its file is mapped. What shares a page with another piece is copied instead.
