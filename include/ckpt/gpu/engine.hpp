@@ -425,9 +425,6 @@ template <device_api Api> class upload_engine {
         return true;
     }
 
-    [[nodiscard]] std::span<const staged_copy> copies_of(const upload_piece& piece) const {
-        return std::span{plan_.copies}.subspan(piece.first_copy, piece.copies);
-    }
     /// Large pieces that go to one device as they are, in a few large parts, may bypass the host, also where other
     /// devices copy them from that one: to that target.
     [[nodiscard]] std::optional<std::uint32_t> target_past_host(const upload_piece& piece) const {
@@ -435,7 +432,7 @@ template <device_api Api> class upload_engine {
         if (piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < paged_bytes ||
             piece.moves != 0 || piece.casts != 0 || piece.copies == 0)
             return std::nullopt;
-        const auto copies = copies_of(piece);
+        const auto copies = plan_.copies_of(piece);
         const std::uint32_t one = memory_.first_of(copies.front().target);
         if (std::any_of(copies.begin(), copies.end(),
                         [&](const staged_copy& c) { return memory_.first_of(c.target) != one; }))
@@ -455,7 +452,7 @@ template <device_api Api> class upload_engine {
         if (here.failure() != 0 || here.use(memory_.at(one).device) != 0) return false;
         const auto handle = std::find_if(handles_.begin(), handles_.end(),
                                          [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
-        for (const staged_copy& c : copies_of(piece)) {
+        for (const staged_copy& c : plan_.copies_of(piece)) {
             if (c.target != one) continue;
             const std::uint64_t from = piece.begin + c.from;
             const std::int64_t got =
@@ -494,10 +491,10 @@ template <device_api Api> class upload_engine {
                               static_cast<std::size_t>(bytes)});
             memory_.report.peer_bytes += bytes;
         };
-        for (const staged_copy& c : copies_of(piece))
+        for (const staged_copy& c : plan_.copies_of(piece))
             if (c.target == t && !c.to_scratch) add(c.to, c.bytes);
         const std::size_t stored = batch_.size();
-        for (const device_cast& c : std::span{plan_.casts}.subspan(piece.first_cast, piece.casts)) {
+        for (const device_cast& c : plan_.casts_of(piece)) {
             if (c.target != t) continue;
             if (c.view == nullptr) add(c.to, c.count * itemsize(c.wanted));
             else if (c.is_last) add(c.to, c.view->numel * itemsize(c.wanted)); // its pieces reach all over the tensor

@@ -192,6 +192,12 @@ struct upload_plan_data final : counted {
     [[nodiscard]] std::uint64_t slot_lead(const upload_piece& piece) const noexcept {
         return piece.apart ? 0 : lead(piece);
     }
+    [[nodiscard]] std::span<const staged_copy> copies_of(const upload_piece& piece) const noexcept {
+        return std::span{copies}.subspan(piece.first_copy, piece.copies);
+    }
+    [[nodiscard]] std::span<const device_cast> casts_of(const upload_piece& piece) const noexcept {
+        return std::span{casts}.subspan(piece.first_cast, piece.casts);
+    }
     [[nodiscard]] std::span<const staged_move> moves_of(const upload_piece& piece) const noexcept {
         return std::span{moves}.subspan(piece.first_move, piece.moves);
     }

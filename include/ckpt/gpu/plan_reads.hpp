@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      what each tensor is made from, and where it goes.
 // Out:     runs of bytes, each read once, phase by phase and in the order of the files; pieces of them, and behind
-// those of
-//          each phase what the host builds in it; when each tensor is complete; checksums that can be compared.
+//          those of each phase what the host builds in it; when each tensor is complete; checksums that can be
+//          compared.
 // Refuses: nothing.
 #pragma once
 

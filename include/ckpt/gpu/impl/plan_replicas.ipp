@@ -35,8 +35,7 @@ template <class T, class Same>
                x.swap_bytes == y.swap_bytes && x.view == y.view && x.first == y.first && x.is_last == y.is_last;
     };
     return std::all_of(plan.pieces.begin(), plan.pieces.end(), [&](const upload_piece& p) {
-        return same_items(std::span{plan.copies}.subspan(p.first_copy, p.copies), a, b, same_copy) &&
-               same_items(std::span{plan.casts}.subspan(p.first_cast, p.casts), a, b, same_cast);
+        return same_items(plan.copies_of(p), a, b, same_copy) && same_items(plan.casts_of(p), a, b, same_cast);
     });
 }
 
