@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 namespace on_double {
 
@@ -59,6 +60,31 @@ inline void clean_end() {
     cuda_double::end();
     CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
 }
+
+#if defined(__GLIBC__)
+/// While it lives the system starts no thread.
+class no_threads {
+  public:
+    no_threads() {
+        REQUIRE(pthread_getattr_default_np(&before_) == 0);
+        pthread_attr_t without_room;
+        REQUIRE(pthread_getattr_default_np(&without_room) == 0);
+        // More than there are addresses.
+        REQUIRE(pthread_attr_setstacksize(&without_room, std::size_t{1} << 47) == 0);
+        REQUIRE(pthread_setattr_default_np(&without_room) == 0);
+        pthread_attr_destroy(&without_room);
+    }
+    no_threads(const no_threads&) = delete;
+    no_threads& operator=(const no_threads&) = delete;
+    ~no_threads() {
+        CHECK(pthread_setattr_default_np(&before_) == 0);
+        pthread_attr_destroy(&before_);
+    }
+
+  private:
+    pthread_attr_t before_;
+};
+#endif
 
 /// Small pieces and few slots, so that a small file goes round the ring many times.
 inline upload_options busy(unsigned readers = 0) {

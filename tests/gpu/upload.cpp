@@ -28,8 +28,6 @@
 #include <thread>
 #include <vector>
 
-#include <pthread.h>
-
 using ckpt::errc;
 using ckpt::upload_layout;
 using ckpt::upload_source;
@@ -899,21 +897,16 @@ TEST_CASE("upload: CUDA's own types of elements, and what an engine asks of tens
 #if defined(__GLIBC__)
 TEST_CASE("upload: where the system starts no threads, the calling one reads") {
     const opened file{upload_file()};
-    pthread_attr_t before, without_room;
-    REQUIRE(pthread_getattr_default_np(&before) == 0);
-    REQUIRE(pthread_getattr_default_np(&without_room) == 0);
-    REQUIRE(pthread_attr_setstacksize(&without_room, std::size_t{1} << 47) == 0); // more than there are addresses
-    REQUIRE(pthread_setattr_default_np(&without_room) == 0);
     cuda_double::reset({.how = mode::lazy});
     {
-        auto there = upload(file.weights, busy(3));
-        REQUIRE(pthread_setattr_default_np(&before) == 0);
+        auto there = [&] {
+            const no_threads meanwhile;
+            return upload(file.weights, busy(3));
+        }();
         REQUIRE(there.value().wait().has_value());
         compare(*there, file.weights);
     }
     clean_end();
-    pthread_attr_destroy(&before);
-    pthread_attr_destroy(&without_room);
 }
 #endif
 

@@ -28,8 +28,6 @@
 #include <utility>
 #include <vector>
 
-#include <pthread.h>
-
 using ckpt::errc;
 using ckpt::upload_layout;
 using ckpt::upload_source;
@@ -633,18 +631,13 @@ TEST_CASE("upload: windows of a mapping in any order: no page is pinned twice, a
 #if defined(__GLIBC__)
 TEST_CASE("async: where the system starts no thread, that is the error") {
     const opened file{layered_file()};
-    pthread_attr_t before, without_room;
-    REQUIRE(pthread_getattr_default_np(&before) == 0);
-    REQUIRE(pthread_getattr_default_np(&without_room) == 0);
-    REQUIRE(pthread_attr_setstacksize(&without_room, std::size_t{1} << 47) == 0); // more than there are addresses
-    REQUIRE(pthread_setattr_default_np(&without_room) == 0);
     cuda_double::reset();
-    const auto refused = start_upload(file.weights, in_order());
-    REQUIRE(pthread_setattr_default_np(&before) == 0);
+    const auto refused = [&] {
+        const no_threads meanwhile;
+        return start_upload(file.weights, in_order());
+    }();
     CHECK(refused.error().code == errc::limit);
     CHECK(refused.error().hint.find("upload()") != std::string_view::npos);
     clean_end();
-    pthread_attr_destroy(&before);
-    pthread_attr_destroy(&without_room);
 }
 #endif
