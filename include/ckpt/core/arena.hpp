@@ -179,26 +179,29 @@ template <class T> class work_array {
     [[nodiscard]] CKPT_DETAIL_INLINE const T& back() const noexcept { return top_[-1]; }
 
     CKPT_DETAIL_INLINE void push_back(T value) {
-        if (top_ == end_) grow(size() + 1);
+        if (top_ == end_) grow();
         *top_++ = value;
     }
     CKPT_DETAIL_INLINE void pop_back() noexcept { --top_; }
     /// Drops all elements but the first `n`.
     CKPT_DETAIL_INLINE void shrink(std::size_t n) noexcept { top_ = first_ + n; }
-    /// Fills up to `n` elements with `value`. Not all the room there is: the block of a pool may be far larger.
+    /// Fills up to `n` elements with `value`, and takes no more room than they need: many calls want numbers that grow
+    /// by a part of themselves. Not all the room there is is filled: the block of a pool may be far larger.
     void extend(std::size_t n, T value) {
-        if (n > static_cast<std::size_t>(end_ - first_)) grow(n);
+        if (n > static_cast<std::size_t>(end_ - first_)) move_to(n);
         T* const stop = first_ + n;
         while (top_ < stop) *top_++ = value;
     }
 
   private:
-    void grow(std::size_t needed) {
+    void grow() {
         constexpr std::size_t least = 64, most = ~std::size_t{0} / sizeof(T) / 4;
-        const std::size_t room = static_cast<std::size_t>(end_ - first_), used = size();
-        std::size_t wanted = room > most ? needed : room * 2;
-        if (wanted < needed) wanted = needed;
-        if (wanted < least) wanted = least;
+        const std::size_t room = static_cast<std::size_t>(end_ - first_);
+        const std::size_t wanted = room > most ? room + 1 : room * 2;
+        move_to(wanted < least ? least : wanted);
+    }
+    void move_to(std::size_t wanted) {
+        const std::size_t used = size();
         const block b = pool_ ? pool_->take(wanted * sizeof(T)) : block_pool::fresh(wanted * sizeof(T));
         if (used != 0) std::memcpy(b.data, first_, used * sizeof(T));
         drop(block_);

@@ -137,9 +137,12 @@ CKPT_DETAIL_DEF bool machine::call_whole() {
     const auto commit = [&](const whole_call_reader& reader, std::uint32_t index) {
         const auto next = static_cast<std::size_t>(reader.next());
         if (next > memo_.size()) {
-            // As many for the whole pickle as for what was read, for which each took a byte at least.
-            const std::size_t each = static_cast<std::size_t>(reader.at() - first_) / next;
-            memo_.extend((std::max)(next, (std::min)(graph_.pickle.size() / each, memo_.size() * 8)), absent_node);
+            // As many for the whole pickle as for what was read of it; a quarter more where that is few, so that what
+            // grows late is not moved too often.
+            const std::size_t have = memo_.size();
+            const double parts = static_cast<double>(graph_.pickle.size()) / static_cast<double>(reader.at() - first_);
+            const auto likely = static_cast<std::size_t>(static_cast<double>(next) * (std::min)(parts, 8.0));
+            memo_.extend((std::max)({next, likely, have + have / 4}), absent_node);
         }
         memo_[next - 1] = index;
         memo_count_ = next;
