@@ -71,12 +71,11 @@ struct zip_file {
     std::uint64_t directory{}, directory_size{}, end64{}, locator{}, end{}, size{};
     std::string bytes{}; ///< everything, where it is small
 
-    void put16(std::uint64_t at, std::uint64_t value) { bytes.replace(static_cast<std::size_t>(at), 2, le16(value)); }
-    void put32(std::uint64_t at, std::uint64_t value) { bytes.replace(static_cast<std::size_t>(at), 4, le32(value)); }
-    void put64(std::uint64_t at, std::uint64_t value) { bytes.replace(static_cast<std::size_t>(at), 8, le64(value)); }
-    void put(std::uint64_t at, std::string_view text) {
-        bytes.replace(static_cast<std::size_t>(at), text.size(), text);
-    }
+    void put16(std::uint64_t at, std::uint64_t value) { put(at, le16(value)); }
+    void put32(std::uint64_t at, std::uint64_t value) { put(at, le32(value)); }
+    void put64(std::uint64_t at, std::uint64_t value) { put(at, le64(value)); }
+    /// Writes over bytes that are there. (Clang 14 with libstdc++ and c++2b copies all of a string to replace a part.)
+    void put(std::uint64_t at, std::string_view text) { text.copy(bytes.data() + at, text.size()); }
 };
 
 inline zip_file write_zip(const std::vector<zip_member>& members, const zip_style& style = {}) {
@@ -164,8 +163,7 @@ inline zip_file write_zip(const std::vector<zip_member>& members, const zip_styl
     out.size = at;
     if (at < (std::uint64_t{1} << 28)) {
         out.bytes.resize(static_cast<std::size_t>(at), '\0');
-        for (const auto& [offset, text] : out.pieces)
-            out.bytes.replace(static_cast<std::size_t>(offset), text.size(), text);
+        for (const auto& [offset, text] : out.pieces) out.put(offset, text);
     }
     return out;
 }
