@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include "check.hpp"
 
+#include <ckpt/cuda_async.hpp>
 #include <ckpt/cuda_gds.hpp>
 #include <ckpt/io/pages.hpp>
 
@@ -204,6 +205,11 @@ class benchmark {
         uploads("warm, packed", f32_, size_, pages::warm, {.layout = upload_layout::packed, .readers = 8, .slots = 18});
         uploads("warm, pool", f32_, size_, pages::warm, {.readers = 8, .slots = 18, .stream_ordered = true});
         callers_memory();
+        first_layer();
+        {
+            ckpt::cuda::staging_pool kept;
+            uploads("warm, staging kept", f32_, size_, pages::warm, {.readers = 8, .slots = 18, .staging = &kept});
+        }
         uploads("warm, verified", f32_, size_, pages::warm, {.readers = 8, .slots = 18, .verify = true});
         uploads("warm, mapped", f32_, size_, pages::warm, {.source = upload_source::mapped, .readers = 8, .slots = 18});
         uploads("warm, mapped, windows of 64 MiB", f32_, size_, pages::warm,
@@ -227,6 +233,26 @@ class benchmark {
             must(cudaFree(memory), "freeing");
             return took;
         });
+    }
+    /// How soon an engine can begin with the layer that it asks for first.
+    void first_layer() {
+        constexpr const char* layer = "model.layers.0.**";
+        const auto weights = ckpt::open(f32_).value().state_dict().value();
+        const auto plan = ckpt::plan_upload(weights, {.select = {layer}}).value();
+        row("ckpt: a layer of a started upload, of these bytes alone", static_cast<double>(plan.device_bytes(0)), 3,
+            [&](std::string& note) {
+                cudaStream_t stream{};
+                must(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+                const double begin = now();
+                auto pending = ckpt::cuda::start_upload(weights, {.stream = stream, .order = {layer}}).value();
+                for (std::size_t i = 0; i < plan.size(); ++i) (void)pending.await(plan[i].key, stream).value();
+                must(cudaStreamSynchronize(stream), "waiting");
+                const double took = now() - begin;
+                const bool ended = pending.get().value().wait().has_value();
+                note = ended ? "all of it after " + std::to_string(now() - begin) + " s" : "failed";
+                must(cudaStreamDestroy(stream), "a stream");
+                return took;
+            });
     }
     /// Conversions, on the host and on the device.
     void built() {

@@ -44,9 +44,9 @@ struct tally {
     std::size_t refused{}; ///< state_dicts that have no values
     std::size_t parts{};   ///< tensors that are parts of others, or have several elements to a byte
 };
-/// Reads the tensors back and compares them with the file. Prints a line for each that differs.
+/// Reads the tensors of a target back and compares them with the file. Prints a line for each that differs.
 void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& from, const std::string& what,
-             tally& so_far);
+             tally& so_far, std::size_t target = 0);
 
 /// Ends the program where a call of the runtime failed.
 inline void must(cudaError_t status, const char* what) {

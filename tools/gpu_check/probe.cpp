@@ -3,8 +3,11 @@
 // SPDX-License-Identifier: MIT
 #include "check.hpp"
 
+#include <ckpt/cuda_async.hpp>
+
 #include <algorithm>
 #include <functional>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -26,7 +29,12 @@ class prober {
     int run() {
         attributes();
         for (const cudaStream_t stream : {cudaStream_t{}, stream_}) used_at_once(stream);
+        as_they_arrive();
         callers_memory();
+        callers_allocator();
+        staging_pool();
+        replicas();
+        made_dense();
         stale_errors();
         for (const auto layout : {upload_layout::file_image, upload_layout::packed}) alignment(layout);
 #if !defined(GPU_CHECK_ON_DOUBLE)
@@ -55,21 +63,38 @@ class prober {
         (void)cudaGetLastError();
     }
 
+    /// Whether a tensor that lies on the device as in the file, copied back in the order of a stream, is another one.
+    bool is_wrong(std::string_view key, const ckpt::cuda::device_tensor& t, cudaStream_t stream) const {
+        const auto want = weights_.at(key).value().bytes();
+        if (!want || t.data == nullptr || want->size() < 64 * 1024) return false;
+        std::vector<std::byte> got(want->size());
+        must(cudaMemcpyAsync(got.data(), t.data, got.size(), cudaMemcpyDeviceToHost, stream), "a copy back");
+        must(cudaStreamSynchronize(stream), "waiting");
+        return !std::equal(got.begin(), got.end(), want->begin());
+    }
+
     /// The tensors are used in the order of the stream, before anybody waited.
     void used_at_once(cudaStream_t stream) {
         const auto there = ckpt::cuda::upload(weights_, {.stream = stream, .readers = 8, .slots = 16}).value();
         std::size_t wrong = 0;
-        for (const auto key : there.keys()) {
-            const auto t = there.at(key).value();
-            const auto want = weights_.at(key).value().bytes();
-            if (!want || t.data == nullptr || want->size() < mib) continue;
-            std::vector<std::byte> got(want->size());
-            must(cudaMemcpyAsync(got.data(), t.data, got.size(), cudaMemcpyDeviceToHost, stream), "a copy back");
-            must(cudaStreamSynchronize(stream), "waiting");
-            wrong += std::equal(got.begin(), got.end(), want->begin()) ? 0U : 1U;
-        }
+        for (const auto key : there.keys()) wrong += is_wrong(key, there.at(key).value(), stream) ? 1U : 0U;
         told(stream != nullptr ? "a stream of the caller's, used at once" : "the default stream, used at once",
              wrong != 0, std::to_string(wrong) + " tensors are wrong");
+    }
+
+    /// Each tensor is used as soon as it is there, the last one of the file first, while others are still read.
+    void as_they_arrive() {
+        std::vector<std::string> keys;
+        for (const auto& entry : weights_) keys.insert(keys.begin(), std::string(entry.key));
+        ckpt::cuda::upload_options how{.stream = stream_, .readers = 8, .slots = 16};
+        for (const std::string& key : keys) how.order.push_back(ckpt::pattern::parse(key).value());
+        auto pending = ckpt::cuda::start_upload(weights_, how).value();
+        std::size_t wrong = 0;
+        for (const std::string& key : keys)
+            wrong += is_wrong(key, pending.await(key, stream_).value(), stream_) ? 1U : 0U;
+        const bool ended = pending.get().value().wait().has_value();
+        told("tensors are not there when `await` gives them", wrong != 0 || !ended,
+             std::to_string(wrong) + " tensors are wrong");
     }
 
     /// The caller's memory is still written by what was queued before: the upload comes behind it.
@@ -93,6 +118,85 @@ class prober {
                  std::to_string(so_far.failed) + " tensors are wrong");
         }
         must(cudaFree(place), "freeing");
+    }
+
+    /// Memory of the caller's allocator, here that of the device's pool in the order of the caller's stream.
+    void callers_allocator() {
+        std::ptrdiff_t held = 0;
+        const ckpt::device_allocator pool{
+            &held,
+            [](void* count, std::size_t bytes, int, void* stream) -> void* {
+                void* memory{};
+                if (cudaMallocAsync(&memory, bytes, static_cast<cudaStream_t>(stream)) != cudaSuccess) return nullptr;
+                ++*static_cast<std::ptrdiff_t*>(count);
+                return memory;
+            },
+            [](void* count, void* memory, std::size_t, int, void* stream) {
+                must(cudaFreeAsync(memory, static_cast<cudaStream_t>(stream)), "giving back");
+                --*static_cast<std::ptrdiff_t*>(count);
+            }};
+        tally so_far;
+        {
+            auto there = ckpt::cuda::upload(weights_, {.stream = stream_,
+                                                       .casts = {{"**", ckpt::dtype::bfloat16}},
+                                                       .kernels = device_kernels(),
+                                                       .readers = 4,
+                                                       .allocator = &pool})
+                             .value();
+            there.wait().value();
+            compare(there, weights_, "the caller's allocator", so_far);
+        }
+        must(cudaStreamSynchronize(stream_), "waiting");
+        told("memory of the caller's allocator is wrong or kept", so_far.failed != 0 || so_far.passed == 0 || held != 0,
+             std::to_string(so_far.failed) + " tensors are wrong, " + std::to_string(held) + " blocks are kept");
+    }
+
+    /// A second upload uses what the first one pinned.
+    void staging_pool() {
+        ckpt::cuda::staging_pool kept;
+        tally so_far;
+        std::uint64_t pinned = 0, reused = 0;
+        for (int i = 0; i < 2; ++i) {
+            auto there = ckpt::cuda::upload(weights_, {.readers = 4, .staging = &kept}).value();
+            there.wait().value();
+            compare(there, weights_, "a staging_pool", so_far);
+            pinned = there.report().pinned_bytes;
+            reused = there.report().reused_bytes;
+        }
+        told("a staging_pool is wrong or pins again", so_far.failed != 0 || reused != pinned,
+             std::to_string(so_far.failed) + " tensors are wrong, " + std::to_string(reused / mib) + " of " +
+                 std::to_string(pinned / mib) + " MiB were there");
+    }
+
+    /// Two targets with the same tensors: on the first two devices, or both on the only one.
+    void replicas() {
+        int devices = 0;
+        must(cudaGetDeviceCount(&devices), "counting");
+        const ckpt::upload_target targets[]{{0, weights_}, {devices > 1 ? 1 : 0, weights_}};
+        auto there = ckpt::cuda::upload(ckpt::plan_upload(targets).value(), {.readers = 4}).value();
+        there.wait().value();
+        tally so_far;
+        for (std::size_t t = 0; t < 2; ++t) compare(there, weights_, "replica " + std::to_string(t), so_far, t);
+        told("replicas differ", so_far.failed != 0 || so_far.passed == 0,
+             std::to_string(so_far.failed) + " tensors are wrong, " + std::to_string(there.report().peer_bytes / mib) +
+                 " MiB went from device to device" +
+                 (there.report().peers.empty() ? "" : ", because " + there.report().peers));
+    }
+
+    /// Transposed tensors, which a kernel makes dense and converts, piece by piece.
+    void made_dense() {
+        const auto rules = ckpt::key_map::parse("transpose 0 1 ** where ndim == 2").value();
+        const auto transposed = ckpt::remap(weights_, rules).value();
+        auto there = ckpt::cuda::upload(transposed, {.casts = {{"**", ckpt::dtype::float16}},
+                                                     .kernels = device_kernels(),
+                                                     .readers = 4,
+                                                     .piece_bytes = mib})
+                         .value();
+        there.wait().value();
+        tally so_far;
+        compare(there, transposed, "made dense", so_far);
+        told("tensors that a kernel makes dense are wrong", so_far.failed != 0 || so_far.passed == 0,
+             std::to_string(so_far.failed) + " tensors are wrong");
     }
 
     void stale_errors() {

@@ -85,10 +85,10 @@ void verify(const ckpt::state_dict& weights, const std::string& name, const ckpt
 } // namespace
 
 void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& from, const std::string& what,
-             tally& so_far) {
-    for (const auto key : there.keys()) {
+             tally& so_far, std::size_t target) {
+    for (const auto key : there.keys(target)) {
         const auto origin = from.at(key);
-        const auto t = there.at(key).value();
+        const auto t = there.at(key, target).value();
         if (!origin || ckpt::bits(t.dtype) < 8) {
             ++so_far.parts;
             continue;
