@@ -172,7 +172,7 @@ struct placed_tensor {
     std::uint64_t numel{};
     std::uint32_t storage{};         ///< equal numbers share memory, as the tensors of one storage do
     std::uint32_t pieces{};          ///< it is complete when so many pieces were issued
-    const tensor_extra* quantised{}; ///< scale and zero point of one that is quantised as a whole; null for others
+    const tensor_extra* quantised{}; ///< scale and zero point of integers that are quantised as a whole; else null
 };
 
 struct upload_plan_data final : counted {

@@ -7,8 +7,8 @@
 //
 // A region goes down the plan: each operation says which region of its parts it is, and a leaf copies it from its
 // storage. Beside the destination there are bounded buffers for each cast, product, dequantisation or unmapped piece on
-// the way.
-// Compressed storages are gone through in their order as far as one read reaches, so that it inflates each once.
+// the way. Compressed storages are gone through in their order as far as one read reaches, so that it inflates each
+// once.
 #pragma once
 
 #include <ckpt/core/result.hpp>

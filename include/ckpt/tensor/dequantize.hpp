@@ -31,20 +31,30 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 #endif
 }
 
-/// The number of the integer `q` of a channel, 0 where all elements have one scale. Per tensor, the difference is of
-/// integers, and wraps; per channel, it is of float32. float64 holds each product with a scale that is a float32.
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float dequantized(const dequantization& how, std::uint64_t channel,
-                                                               std::int32_t q) noexcept {
-    const bool by_channel = how.scales != nullptr;
-    const std::uint32_t wrapped = static_cast<std::uint32_t>(q) - static_cast<std::uint32_t>(how.zero_point);
-    const float distance = by_channel ? exact_difference(static_cast<float>(q), how.zero_points[channel])
-                                      : static_cast<float>(static_cast<std::int32_t>(wrapped));
-    const double scale = by_channel ? how.scales[channel] : how.scale;
+/// The difference of integers, which wraps.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float wrapped_difference(std::int32_t q,
+                                                                      std::int32_t zero_point) noexcept {
+    return static_cast<float>(
+        static_cast<std::int32_t>(static_cast<std::uint32_t>(q) - static_cast<std::uint32_t>(zero_point)));
+}
+
+/// float64 holds each product with a scale that is a float32.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float scaled(float distance, double scale) noexcept {
 #if defined(__CUDA_ARCH__)
     return to_float(to_double(distance) * scale);
 #else
     return static_cast<float>(static_cast<double>(distance) * scale);
 #endif
+}
+
+/// The number of the integer `q` of a channel, 0 where all elements have one scale: then the difference is of integers,
+/// else of float32.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float dequantized(const dequantization& how, std::uint64_t channel,
+                                                               std::int32_t q) noexcept {
+    const bool by_channel = how.scales != nullptr;
+    return scaled(by_channel ? exact_difference(static_cast<float>(q), how.zero_points[channel])
+                             : wrapped_difference(q, how.zero_point),
+                  by_channel ? how.scales[channel] : how.scale);
 }
 
 /// a / b, in 32 bits where both fit, which devices do several times faster.

@@ -5,11 +5,12 @@
 
 #include <ckpt/tensor/dequantize.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_RARE void load_integers(dtype type, const std::byte* in, std::size_t n, std::int32_t* out) noexcept {
+CKPT_DETAIL_DEF void load_integers(dtype type, const std::byte* in, std::size_t n, std::int32_t* out) noexcept {
     if (type == dtype::qint32) {
         std::memcpy(out, in, n * sizeof *out);
         return;
@@ -17,14 +18,24 @@ CKPT_DETAIL_RARE void load_integers(dtype type, const std::byte* in, std::size_t
     for (std::size_t i = 0; i < n; ++i) out[i] = quantised_integer(type, std::to_integer<std::uint8_t>(in[i]));
 }
 
-CKPT_DETAIL_RARE void dequantize(const dequantization& how, std::uint64_t first, const std::int32_t* in, std::size_t n,
-                                 float* out) noexcept {
+CKPT_DETAIL_DEF void dequantize(const dequantization& how, std::uint64_t first, const std::int32_t* in, std::size_t n,
+                                float* out) noexcept {
     if (how.scales == nullptr) {
-        for (std::size_t i = 0; i < n; ++i) out[i] = dequantized(how, 0, in[i]);
+        for (std::size_t i = 0; i < n; ++i) out[i] = scaled(wrapped_difference(in[i], how.zero_point), how.scale);
         return;
     }
     channel_place place = channel_place::of(how, first);
-    for (std::size_t i = 0; i < n; ++i, place.next(how)) out[i] = dequantized(how, place.channel, in[i]);
+    if (how.inner == 1) {
+        for (std::size_t i = 0; i < n; ++i, place.next(how)) out[i] = dequantized(how, place.channel, in[i]);
+        return;
+    }
+    for (std::size_t i = 0; i < n;) {
+        const std::size_t end = i + static_cast<std::size_t>((std::min)(std::uint64_t{n - i}, how.inner - place.at));
+        const double scale = how.scales[place.channel];
+        const float zero_point = how.zero_points[place.channel];
+        for (; i < end; ++i) out[i] = scaled(exact_difference(static_cast<float>(in[i]), zero_point), scale);
+        place = channel_place::of(how, first + end);
+    }
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
