@@ -330,18 +330,19 @@ TEST_CASE("quantised integers become the numbers that copy_dequantized gives, fo
     }
 }
 
-TEST_CASE("what is computed by way of float64 is what float32 gives, subnormal numbers too") {
+TEST_CASE("products by way of float64, and differences that cannot be flushed, are what float32 gives") {
     std::mt19937 random{6}; // NOLINT
-    const auto any = [&random] { return std::bit_cast<float>(static_cast<std::uint32_t>(random())); };
-    const auto same = [](float x, float y) {
-        return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y) || (x != x && y != y);
-    };
-    const auto wide = [](float x) { return detail::to_double(x); };
+    const auto bits_of = [](float x) { return std::bit_cast<std::uint32_t>(x); };
+    const auto same = [&](float x, float y) { return bits_of(x) == bits_of(y) || (x != x && y != y); };
     for (int i = 0; i < 1'000'000 / test_support::one_of_many; ++i) {
-        const float a = any(), b = i % 4 == 0 ? a * 1e-3F : any();
-        REQUIRE(same(detail::to_float(wide(a) * wide(b)), a * b));
-        REQUIRE(same(detail::to_float(wide(a) - wide(b)), a - b));
+        const auto a = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
+        const auto b = std::bit_cast<float>(static_cast<std::uint32_t>(random()) >> (i % 4 == 0 ? 9 : 0));
+        REQUIRE(same(detail::to_float(detail::to_double(a) * detail::to_double(b)), a * b));
+        for (const std::int32_t q : {0, 1, -1, static_cast<std::int32_t>(random())})
+            REQUIRE(same(detail::unflushed_difference(q, b), static_cast<float>(q) - b));
     }
+    for (const float zero : {0.0F, -0.0F, 1e-45F, -1e-42F})
+        CHECK(bits_of(detail::unflushed_difference(0, zero)) == bits_of(0.0F - zero));
 }
 
 TEST_CASE("dequantisation that is none is refused: other types, no channels, conversions that may lose a value") {

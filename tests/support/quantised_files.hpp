@@ -70,16 +70,18 @@ class quantised_records {
                                 pkl::tensor(pkl::storage("LongStorage", key + "z", channels), 0, {channels}, {1}),
                                 pkl::num(axis));
     }
-    /// The same with floating zero points, as torch has it for embeddings.
+    /// The same with floating zero points, where scales are rounded to float32 before they are used.
     [[nodiscard]] std::string by_float_channel(const std::string& key, std::int64_t channels, std::int64_t axis) {
-        std::vector<float> scales, zeros;
+        std::vector<double> scales;
+        std::vector<float> zeros;
         for (std::int64_t i = 0; i < channels; ++i) {
-            scales.push_back(0.1F * static_cast<float>(i + 1));
+            scales.push_back(0.1 * static_cast<double>(i + 1));
             zeros.push_back(i == 1 ? 2e-44F : 0.7F * static_cast<float>(i) - 3);
         }
-        store(key + "s", raw(scales), 4);
+        store(key + "s", raw(scales), 8);
         store(key + "z", raw(zeros), 4);
-        return pkl::per_channel(pkl::floats(key + "s", channels), pkl::floats(key + "z", channels), pkl::num(axis));
+        return pkl::per_channel(pkl::tensor(pkl::storage("DoubleStorage", key + "s", channels), 0, {channels}, {1}),
+                                pkl::floats(key + "z", channels), pkl::num(axis));
     }
     /// A tensor that is not quantised.
     void add_floats(const std::string& key, std::int64_t n) {
@@ -118,7 +120,7 @@ inline std::string quantised_file(bool big_endian = false) {
     r.add("floats", "QUInt8Storage", 6'000, 1, 0, {10, 600}, {600, 1}, r.by_float_channel("floats", 10, 0));
     r.add("turned", "QInt8Storage", 6'000, 1, 0, {60, 100}, {1, 60}, r.by_channel("turned", 60, 0));
     r.add("slice", "QUInt8Storage", 6'000, 1, 7, {50, 30}, {100, 1}, r.by_channel("slice", 30, 1));
-    r.add("nibbles", "QUInt4x2Storage", 501, 1, 3, {9, 111}, {111, 1}, r.by_float_channel("nibbles", 9, 0));
+    r.add("nibbles", "QUInt4x2Storage", 1'401, 1, 3, {9, 311}, {311, 1}, r.by_float_channel("nibbles", 9, 0));
     r.add("crumbs", "QUInt2x4Storage", 100, 1, 0, {397}, {1}, pkl::per_tensor(0.25, 1));
     r.add("empty", "QInt8Storage", 0, 1, 0, {0, 4}, {4, 1}, r.by_channel("empty", 4, 1));
     r.add_floats("scaled", 700);

@@ -21,13 +21,21 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// a - b as IEEE 754 rounds it to float32: float64 rounds it so finely that rounding it again changes nothing. A device
-/// flushes subnormal floats where its program is compiled for fast math, never those of float64.
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float exact_difference(float a, float b) noexcept {
+/// q - zero_point of float32, where subnormal floats may be flushed: only one that is taken from 0 matters.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float unflushed_difference(std::int32_t q, float zero_point) noexcept {
+    const std::uint32_t bits = bit_cast<std::uint32_t>(zero_point);
+    const bool is_subnormal = (bits & 0x7F80'0000u) == 0 && (bits & 0x007F'FFFFu) != 0;
+    if (q == 0 && is_subnormal) return bit_cast<float>(bits ^ 0x8000'0000u);
+    return static_cast<float>(q) - zero_point;
+}
+
+/// The difference of float32. A device flushes subnormal ones where its program is compiled for fast math, never those
+/// of float64; a host is spared the question.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float rounded_difference(std::int32_t q, float zero_point) noexcept {
 #if defined(__CUDA_ARCH__)
-    return to_float(static_cast<double>(a) - to_double(b)); // `a` is an integer
+    return unflushed_difference(q, zero_point);
 #else
-    return a - b;
+    return static_cast<float>(q) - zero_point;
 #endif
 }
 
@@ -52,8 +60,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float dequantized(const dequantization& how, std::uint64_t channel,
                                                                std::int32_t q) noexcept {
     const bool by_channel = how.scales != nullptr;
-    return scaled(by_channel ? exact_difference(static_cast<float>(q), how.zero_points[channel])
-                             : wrapped_difference(q, how.zero_point),
+    return scaled(by_channel ? rounded_difference(q, how.zero_points[channel]) : wrapped_difference(q, how.zero_point),
                   by_channel ? how.scales[channel] : how.scale);
 }
 

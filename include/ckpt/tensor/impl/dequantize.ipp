@@ -33,7 +33,7 @@ CKPT_DETAIL_DEF void dequantize(const dequantization& how, std::uint64_t first, 
         const std::size_t end = i + static_cast<std::size_t>((std::min)(std::uint64_t{n - i}, how.inner - place.at));
         const double scale = how.scales[place.channel];
         const float zero_point = how.zero_points[place.channel];
-        for (; i < end; ++i) out[i] = scaled(exact_difference(static_cast<float>(in[i]), zero_point), scale);
+        for (; i < end; ++i) out[i] = scaled(rounded_difference(in[i], zero_point), scale);
         place = channel_place::of(how, first + end);
     }
 }
