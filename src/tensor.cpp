@@ -3,6 +3,7 @@
 #include <ckpt/tensor/impl/casts.ipp>
 #include <ckpt/tensor/impl/convert.ipp>
 #include <ckpt/tensor/impl/copy.ipp>
+#include <ckpt/tensor/impl/dequantize.ipp>
 #include <ckpt/tensor/impl/geometry.ipp>
 #include <ckpt/tensor/impl/index_walk.ipp>
 #include <ckpt/tensor/impl/indices.ipp>

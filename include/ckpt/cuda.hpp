@@ -45,8 +45,11 @@ struct upload_options {
     /// does; then all others. Empty: the order of the files.
     std::vector<pattern> order{};
     std::vector<upload_cast> casts{};
+    /// Keys whose quantised tensors arrive as the numbers that they stand for: `upload_plan_options::dequantize`.
+    std::vector<pattern> dequantize{};
     upload_layout layout{upload_layout::file_image};
-    /// `ckpt::cuda::kernels()`: the device converts, swaps bytes and makes strided tensors dense; null: the host does.
+    /// `ckpt::cuda::kernels()`: the device converts, dequantises, swaps bytes and makes strided tensors dense; null:
+    /// the host does.
     const device_kernels* kernels{};
     /// How files are read. Without it: `direct` for 64 MiB and more of which the system's cache has less than half,
     /// else `buffered`.
@@ -80,7 +83,7 @@ struct device_tensor {
     std::span<const std::int64_t> strides{}; ///< in elements
     int device{};
     std::uint64_t nbytes{}; ///< of its elements, each counted once, without what lies between them
-    double scale{1};        ///< of one that is quantised as a whole, and its zero point
+    double scale{1};        ///< of one that is quantised as a whole and was not dequantised, and its zero point
     std::int64_t zero_point{};
 };
 
@@ -255,6 +258,7 @@ struct cuda_call {
                        {.select = options.select,
                         .order = options.order,
                         .casts = options.casts,
+                        .dequantize = options.dequantize,
                         .layout = options.layout,
                         .piece_bytes = options.piece_bytes,
                         .kernels = options.kernels},
@@ -267,8 +271,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI {
 
 /// Carries out a plan, which may be for several devices. Returns when the files are read: copies may go on,
 /// `options.stream` waits for them, and so does `wait()`. The device that was current stays so. `select`, `order`,
-/// `casts`, `layout`, `kernels`, `piece_bytes` and `device` are the plan's. Fails with `device_memory`, `device_lost`,
-/// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `cancelled`.
+/// `casts`, `dequantize`, `layout`, `kernels`, `piece_bytes` and `device` are the plan's. Fails with `device_memory`,
+/// `device_lost`, `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`,
+/// `cancelled`.
 [[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options) {
     const auto call = detail::make_call(plan, options);
     if (!call) return call.error();

@@ -1,4 +1,4 @@
-// ckpt/cuda_kernels.cuh: conversions, byte swaps and gathers that run on the device.
+// ckpt/cuda_kernels.cuh: conversions, byte swaps, gathers and dequantisation that run on the device.
 //
 // SPDX-License-Identifier: MIT
 // In:      elements in device memory, and a stream.
@@ -6,8 +6,7 @@
 // Refuses: what `kernels()->can_cast` refuses, and geometry that is none, as cudaErrorInvalidValue.
 //
 // Needs a CUDA compiler; everything else of ckpt does not, and gets the table of functions from one source file that
-// includes this. What the three kernels do is in gpu/element_ops.hpp and gpu/scatter_ops.hpp, which the host can run,
-// too.
+// includes this. What the kernels do is in gpu/element_ops.hpp and gpu/scatter_ops.hpp, which the host can run, too.
 #pragma once
 
 #include <ckpt/gpu/cuda_abi.hpp>
@@ -69,8 +68,15 @@ inline int scatter_on_device(void* out, dtype to, const void* in, dtype from, bo
     return launch(job, stream);
 }
 
+inline int dequantize_on_device(void* out, dtype to, const void* in, dtype from, bool swap_bytes,
+                                const dequantization& how, std::uint64_t first, std::uint64_t n, void* stream) {
+    dequantize_job job;
+    if (!dequantize_job::make(out, to, in, from, swap_bytes, how, first, n, job)) return cudaErrorInvalidValue;
+    return launch(job, stream);
+}
+
 inline constexpr device_kernels cuda_kernels{&can_cast_on_device, &cast_on_device, &gather_on_device,
-                                             &scatter_on_device};
+                                             &scatter_on_device, &dequantize_on_device};
 
 } // namespace detail::inline CKPT_DETAIL_CUDA_ABI
 

@@ -16,8 +16,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::host {
 
-/// How `load` reads. `plan` is passed to `plan_upload`: casts, which keys, and the layout of the block; kernels are
-/// none of the host's, and not asked.
+/// How `load` reads. `plan` is passed to `plan_upload`: which keys, casts, what is dequantised, and the layout of the
+/// block; kernels are none of the host's, and not asked.
 struct load_options {
     upload_plan_options plan{};
     upload_source source{upload_source::buffered}; ///< buffered or direct

@@ -107,6 +107,56 @@ void scatters(const ckpt::device_kernels& kernels, std::byte* in, std::byte* out
     }
 }
 
+/// All integers of a byte and many of 32 bits, per tensor and by channel, in each type that float32 converts to.
+void numbers(const ckpt::device_kernels& kernels, std::byte* in, std::byte* out, cudaStream_t stream) {
+    constexpr std::uint64_t channels = 77, inner = 19, n = channels * inner * 5;
+    constexpr std::size_t scales_at = 1u << 20, zeros_at = scales_at + 1024;
+    std::vector<double> scales(channels);
+    std::vector<float> zeros(channels);
+    for (std::size_t i = 0; i < channels; ++i) {
+        scales[i] = i == 3 ? 3e-42 : 0.013 * static_cast<double>(i) + 1e-10;
+        zeros[i] = i == 4 ? 1e-42F : 0.7F * static_cast<float>(i) - 30;
+    }
+    cudaMemcpyAsync(in + scales_at, scales.data(), channels * sizeof(double), cudaMemcpyHostToDevice, stream);
+    cudaMemcpyAsync(in + zeros_at, zeros.data(), channels * sizeof(float), cudaMemcpyHostToDevice, stream);
+    std::vector<std::byte> bytes(n * 4);
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 2654435761u >> 24);
+    cudaMemcpyAsync(in, bytes.data(), bytes.size(), cudaMemcpyHostToDevice, stream);
+    std::vector<std::int32_t> integers(n);
+    std::vector<float> values(n);
+    std::vector<std::byte> result(n * 8), expected(n * 8);
+    for (const auto from : {ckpt::dtype::qint8, ckpt::dtype::quint8, ckpt::dtype::qint32})
+        for (const bool by_channel : {false, true})
+            for (const auto& to : ckpt::dtype_table) {
+                if (!kernels.can_cast(ckpt::dtype::float32, to.type)) continue;
+                ckpt::dequantization how{.scale = double{0.1F}, .zero_point = 3};
+                if (by_channel) {
+                    how.channels = channels;
+                    how.inner = inner;
+                    how.scales = scales.data();
+                    how.zero_points = zeros.data();
+                }
+                ckpt::detail::load_integers(from, bytes.data(), n, integers.data());
+                ckpt::detail::dequantize(how, 0, integers.data(), n, values.data());
+                ckpt::detail::convert(ckpt::dtype::float32, reinterpret_cast<const std::byte*>(values.data()), to.type,
+                                      expected.data(), n);
+                if (by_channel) {
+                    how.scales = reinterpret_cast<const double*>(in + scales_at);
+                    how.zero_points = reinterpret_cast<const float*>(in + zeros_at);
+                }
+                const std::size_t size = ckpt::itemsize(to.type), from_size = ckpt::itemsize(from);
+                for (const auto& [first, many] :
+                     {std::pair<std::uint64_t, std::uint64_t>{0, 1'234}, {1'234, n - 1'234}})
+                    check(kernels.dequantize(out + first * size, to.type, in + first * from_size, from, false, how,
+                                             first, many, stream) == 0,
+                          "launch");
+                cudaMemcpyAsync(result.data(), out, n * size, cudaMemcpyDeviceToHost, stream);
+                cudaStreamSynchronize(stream);
+                check(std::memcmp(result.data(), expected.data(), n * size) == 0, "numbers", ckpt::info(from).name,
+                      to.name);
+            }
+}
+
 } // namespace
 
 int main() {
@@ -125,6 +175,9 @@ int main() {
     check(kernels.scatter(host, dtype::float32, host, dtype::float32, false, 2, shape, negative, 0, 6, nullptr) ==
               cudaErrorInvalidValue,
           "a refused scatter");
+    check(kernels.dequantize(host, dtype::int32, host + 32, dtype::qint8, false, {}, 0, 4, nullptr) ==
+              cudaErrorInvalidValue,
+          "a refused dequantisation");
 
     int devices = 0;
     const cudaError_t none = cudaGetDeviceCount(&devices);
@@ -135,6 +188,8 @@ int main() {
         check(kernels.scatter(host, dtype::float32, host + 32, dtype::float32, false, 2, shape, strides, 0, 6,
                               nullptr) == none,
               "a scatter without a device");
+        check(kernels.dequantize(host, dtype::float32, host + 32, dtype::qint8, false, {}, 0, 4, nullptr) == none,
+              "a dequantisation without a device");
         std::printf("no device: %s\n", cudaGetErrorString(none));
         return failed != 0;
     }
@@ -145,6 +200,7 @@ int main() {
     casts(kernels, in, out, stream);
     gathers(kernels, in, out, stream);
     scatters(kernels, in, out, stream);
+    numbers(kernels, in, out, stream);
     check(cudaStreamSynchronize(stream) == 0, "a kernel failed");
     std::printf("on a device: %d failed\n", failed);
     return failed != 0;

@@ -42,10 +42,21 @@ inline void run_scatter(cuda_double::kernel& k, ckpt::detail::scatter_job job) {
     job.out = k.write(job.out, static_cast<std::size_t>(elements * job.halves * job.out_bytes)).data();
     for (std::uint64_t i = 0; i < job.items(); ++i) job(i);
 }
+inline void run_dequantize(cuda_double::kernel& k, ckpt::detail::dequantize_job job) {
+    if (job.how.scales != nullptr) {
+        const auto channels = static_cast<std::size_t>(job.how.channels);
+        job.how.scales = k.read(job.how.scales, channels).data();
+        job.how.zero_points = k.read(job.how.zero_points, channels).data();
+    }
+    job.in = k.read(job.in, static_cast<std::size_t>(job.n * job.in_bytes)).data();
+    job.out = k.write(job.out, static_cast<std::size_t>(job.n * job.out_bytes)).data();
+    for (std::uint64_t i = 0; i < job.items(); ++i) job(i);
+}
 
 // These stand for compiled kernels.
 inline void cast(ckpt::detail::cast_job) {}
 inline void scatter(ckpt::detail::scatter_job) {}
+inline void dequantize(ckpt::detail::dequantize_job) {}
 
 template <class Job> int launch(void (*function)(Job), Job job, void* stream) {
     if (job.items() == 0) return cudaSuccess;
@@ -66,15 +77,25 @@ inline int scatter_elements(void* out, ckpt::dtype to, const void* in, ckpt::dty
         return cudaErrorInvalidValue;
     return launch(&scatter, job, stream);
 }
+inline int dequantize_elements(void* out, ckpt::dtype to, const void* in, ckpt::dtype from, bool swap_bytes,
+                               const ckpt::dequantization& how, std::uint64_t first, std::uint64_t n, void* stream) {
+    ckpt::detail::dequantize_job job;
+    if (!ckpt::detail::dequantize_job::make(out, to, in, from, swap_bytes, how, first, n, job))
+        return cudaErrorInvalidValue;
+    return launch(&dequantize, job, stream);
+}
 
 /// What an upload uses of `ckpt::cuda::kernels()`.
-inline constexpr ckpt::device_kernels table{
-    .can_cast = ckpt::detail::is_castable, .cast = cast_elements, .scatter = scatter_elements};
+inline constexpr ckpt::device_kernels table{.can_cast = ckpt::detail::is_castable,
+                                            .cast = cast_elements,
+                                            .scatter = scatter_elements,
+                                            .dequantize = dequantize_elements};
 
 /// Gives the double the bodies of the table's kernels.
 inline void give_bodies() {
     cuda_double::implement(&cast, run_cast);
     cuda_double::implement(&scatter, run_scatter);
+    cuda_double::implement(&dequantize, run_dequantize);
 }
 
 } // namespace double_kernels

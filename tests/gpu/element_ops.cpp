@@ -2,7 +2,9 @@
 // The bodies of kernels, run here, against the conversions and gathers of the host.
 #include <ckpt/gpu/element_ops.hpp>
 #include <ckpt/gpu/scatter_ops.hpp>
+#include <ckpt/tensor/pieces.hpp>
 
+#include "../support/quantised_files.hpp"
 #include "../support/sanitized.hpp"
 
 #include <doctest/doctest.h>
@@ -210,6 +212,153 @@ TEST_CASE("a byte swap may be in place") {
             run(detail::cast_job::make(both.data(), type, both.data(), type, true, n));
             CHECK(both.bytes() == expected);
         }
+}
+
+// ---- dequantisation
+
+/// A tensor of 512 integers, all of a byte twice, and what `copy_dequantized` makes of it.
+struct quantised_case {
+    quantised_case(const char* storage, std::size_t size, const std::vector<std::int64_t>& shape,
+                   const std::string& quantizer, const std::vector<std::pair<std::string, std::string>>& parameters) {
+        std::string integers = test_support::noise(512 * size, 3);
+        if (size == 1)
+            for (std::size_t i = 0; i < 512; ++i) integers[i] = static_cast<char>(i * 7 % 256);
+        std::vector<std::int64_t> strides(shape.size(), 1);
+        for (std::size_t d = shape.size() - 1; d-- > 0;) strides[d] = strides[d + 1] * shape[d + 1];
+        auto records = parameters;
+        records.emplace_back("0", integers);
+        namespace pkl = test_support::pkl;
+        bytes = test_support::torch_file(pkl::qtensor(pkl::storage(storage, "0", 512), 0, shape, strides, quantizer),
+                                         records);
+        const auto file = ckpt::open_bytes(test_support::bytes_of(bytes)).value();
+        const auto t = file.root().as_tensor().value();
+        numbers.resize(512);
+        REQUIRE(ckpt::copy_dequantized(t, numbers).has_value());
+        type = t.dtype();
+        const auto q = t.quantizer().value();
+        const auto& data = *detail::tensor_access::data(t);
+        how = detail::dequantization_of(*data.extra, data.sizes());
+        if (detail::is_per_channel(q.scheme)) {
+            scales.resize(static_cast<std::size_t>(q.scales.numel()));
+            zero_points.resize(scales.size());
+            REQUIRE(q.scales.copy_as(std::span(scales)).has_value());
+            if (detail::has_rounded_scales(q.scheme))
+                for (double& scale : scales) scale = static_cast<double>(static_cast<float>(scale));
+            REQUIRE(q.zero_points.copy_as(std::span(zero_points)).has_value());
+            how.scales = scales.data();
+            how.zero_points = zero_points.data();
+        }
+        elements.assign(reinterpret_cast<const std::byte*>(integers.data()),
+                        reinterpret_cast<const std::byte*>(integers.data()) + integers.size());
+    }
+    quantised_case(const quantised_case&) = delete;
+    quantised_case& operator=(const quantised_case&) = delete;
+    ~quantised_case() = default;
+
+    std::string bytes{};
+    dtype type{};
+    std::vector<std::byte> elements{};
+    std::vector<float> numbers{};
+    ckpt::dequantization how{};
+    std::vector<double> scales{};
+    std::vector<float> zero_points{};
+};
+
+/// Every type that float32 converts to, from either byte order, whole and from the middle of a channel.
+void check_dequantised(quantised_case& c) {
+    const std::size_t size = itemsize(c.type);
+    std::vector<std::byte> swapped = c.elements;
+    detail::swap_components(c.type, swapped.data(), 512);
+    for (const auto& to : ckpt::dtype_table) {
+        if (!detail::is_dequantisable(c.type, to.type)) continue;
+        CAPTURE(std::string(to.name));
+        for (const bool swap : {false, true})
+            for (const std::uint64_t first : {0u, 1u, 16u, 77u, 511u})
+                for (const std::size_t off : {std::size_t{0}, size}) {
+                    const std::uint64_t n = 512 - first;
+                    buffer in{512 * size, off};
+                    std::memcpy(in.data(), (swap ? swapped : c.elements).data() + first * size,
+                                static_cast<std::size_t>(n) * size);
+                    buffer out{static_cast<std::size_t>(n) * itemsize(to.type)};
+                    detail::dequantize_job job;
+                    REQUIRE(detail::dequantize_job::make(out.data(), to.type, in.data(), c.type, swap, c.how, first, n,
+                                                         job));
+                    for (std::uint64_t i = job.items(); i-- > 0;) job(i);
+                    const auto* numbers = reinterpret_cast<const std::byte*>(c.numbers.data() + first);
+                    CHECK(out.bytes() == converted(dtype::float32,
+                                                   {numbers, numbers + static_cast<std::size_t>(n) * sizeof(float)},
+                                                   to.type, n));
+                }
+    }
+}
+
+TEST_CASE("quantised integers become the numbers that copy_dequantized gives, for all of a byte, in every type") {
+    namespace pkl = test_support::pkl;
+    for (const char* storage : {"QInt8Storage", "QUInt8Storage", "QInt32Storage"}) {
+        CAPTURE(storage);
+        const std::size_t size = std::string_view{storage} == "QInt32Storage" ? 4 : 1;
+        for (const double scale : {0.1, 1.0, 3e-41, 2.5e36, -0.007})
+            for (const std::int64_t zero : {std::int64_t{0}, std::int64_t{3}, std::int64_t{-2'147'483'648}}) {
+                quantised_case c{storage, size, {512}, pkl::per_tensor(scale, zero), {}};
+                check_dequantised(c);
+            }
+        for (const std::int64_t axis : {0, 1, 2}) {
+            const std::vector<std::int64_t> shape{4, 8, 16};
+            const std::int64_t channels = shape[static_cast<std::size_t>(axis)];
+            for (const bool floating : {false, true}) {
+                std::vector<double> scales;
+                std::vector<std::int64_t> zeros;
+                std::vector<float> floats;
+                for (std::int64_t i = 0; i < channels; ++i) {
+                    scales.push_back(i == 1 ? 2e-44 : 0.013 * static_cast<double>(i + 1) + 1e-10);
+                    zeros.push_back(i * 31 - 50);
+                    floats.push_back(i == 2 ? 1e-42F : 0.3F * static_cast<float>(i) - 1);
+                }
+                const auto all = [&](const char* type, const char* key) {
+                    return pkl::tensor(pkl::storage(type, key, channels), 0, {channels}, {1});
+                };
+                using test_support::raw;
+                quantised_case c{storage,
+                                 size,
+                                 shape,
+                                 pkl::per_channel(all("DoubleStorage", "s"),
+                                                  all(floating ? "FloatStorage" : "LongStorage", "z"), pkl::num(axis)),
+                                 {{"s", raw(scales)}, {"z", floating ? raw(floats) : raw(zeros)}}};
+                check_dequantised(c);
+            }
+        }
+    }
+}
+
+TEST_CASE("products by way of float64, and differences that cannot be flushed, are what float32 gives") {
+    std::mt19937 random{6}; // NOLINT
+    const auto bits_of = [](float x) { return std::bit_cast<std::uint32_t>(x); };
+    const auto same = [&](float x, float y) { return bits_of(x) == bits_of(y) || (x != x && y != y); };
+    for (int i = 0; i < 1'000'000 / test_support::one_of_many; ++i) {
+        const auto a = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
+        const auto b = std::bit_cast<float>(static_cast<std::uint32_t>(random()) >> (i % 4 == 0 ? 9 : 0));
+        REQUIRE(same(detail::to_float(detail::to_double(a) * detail::to_double(b)), a * b));
+        for (const std::int32_t q : {0, 1, -1, static_cast<std::int32_t>(random())})
+            REQUIRE(same(detail::unflushed_difference(q, b), static_cast<float>(q) - b));
+    }
+    for (const float zero : {0.0F, -0.0F, 1e-45F, -1e-42F})
+        CHECK(bits_of(detail::unflushed_difference(0, zero)) == bits_of(0.0F - zero));
+}
+
+TEST_CASE("dequantisation that is none is refused: other types, no channels, conversions that may lose a value") {
+    std::byte at[64]{};
+    detail::dequantize_job job;
+    const auto make = [&](dtype to, dtype from, const ckpt::dequantization& how) {
+        return detail::dequantize_job::make(at, to, at + 32, from, false, how, 0, 4, job);
+    };
+    CHECK(make(dtype::float32, dtype::qint8, {}));
+    CHECK(make(dtype::float64, dtype::qint32, {}));
+    CHECK_FALSE(make(dtype::float32, dtype::int8, {}));
+    CHECK_FALSE(make(dtype::float32, dtype::quint4x2, {}));
+    CHECK_FALSE(make(dtype::int32, dtype::qint8, {}));
+    CHECK_FALSE(make(dtype::qint8, dtype::qint8, {}));
+    CHECK_FALSE(make(dtype::float32, dtype::qint8, {.channels = 0}));
+    CHECK_FALSE(make(dtype::float32, dtype::qint8, {.inner = 0}));
 }
 
 // ---- gathers

@@ -8,6 +8,7 @@
 
 #include "../support/inflate.hpp"
 #include "../support/page_cache.hpp"
+#include "../support/quantised_files.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 
@@ -87,6 +88,45 @@ TEST_CASE("host: every tensor of every file of tests/data, in each layout, read 
     MESSAGE(files << " state_dicts, " << tensors << " tensors, " << refused << " refused");
     CHECK(files > 100);
     CHECK(tensors > 5'000);
+}
+
+TEST_CASE("host: quantised tensors become their numbers, from files of either byte order, read in each way") {
+    for (const bool big_endian : {false, true}) {
+        const temporary_file path{quantised_file(big_endian)};
+        for (const auto how : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+            const auto weights = ckpt::open(path.path(), {.io = how}).value().state_dict().value();
+            for (const auto source : {upload_source::buffered, upload_source::direct})
+                for (const unsigned readers : {0u, 2u}) {
+                    const auto loaded =
+                        ckpt::host::load(weights, {.plan = {.order = {"middle"},
+                                                            .casts = {{"wide", bf16}, {"slice", ckpt::dtype::float16}},
+                                                            .dequantize = {"**"},
+                                                            .piece_bytes = 4'096},
+                                                   .source = source,
+                                                   .readers = readers})
+                            .value();
+                    CHECK(loaded.weights.size() == weights.size());
+                    for (const auto [key, tensor] : loaded.weights) {
+                        CAPTURE(std::string(key));
+                        CHECK(tensor.dtype() == (key == "wide" ? bf16 : key == "slice" ? ckpt::dtype::float16 : f32));
+                        CHECK(!tensor.quantizer().has_value());
+                        CHECK(values_of(tensor, tensor.dtype()) == numbers_of(weights.at(key).value(), tensor.dtype()));
+                    }
+                    CHECK(loaded.weights.view<float, 2>("turned").has_value());
+                }
+        }
+    }
+    // Records that are compressed, and those of a real file, which has the numbers of torch beside them.
+    const auto weights = ckpt::open(CKPT_TEST_DATA "/torch-2.13/quantized_kinds.pt").value().state_dict("").value();
+    const auto loaded = ckpt::host::load(weights, {.plan = {.dequantize = {"**"}}}).value();
+    std::size_t compared = 0;
+    for (const auto [key, tensor] : weights) {
+        const std::string numbers = std::string(key) + ".dequantized";
+        if (!weights.contains(numbers)) continue;
+        ++compared;
+        CHECK(values_of(loaded.weights.at(key).value(), f32) == values_of(weights.at(numbers).value(), f32));
+    }
+    CHECK(compared > 5);
 }
 
 TEST_CASE("host: in the order of the caller: the same tensors; records that are read in one go are verified") {

@@ -18,5 +18,6 @@ inline void implement_library_kernels() {
     cuda_double::implement<ckpt::detail::cast_job>("cast_job", double_kernels::run_cast);
     cuda_double::implement<ckpt::detail::gather_job>("gather_job", double_kernels::run_gather);
     cuda_double::implement<ckpt::detail::scatter_job>("scatter_job", double_kernels::run_scatter);
+    cuda_double::implement<ckpt::detail::dequantize_job>("dequantize_job", double_kernels::run_dequantize);
 }
 #endif

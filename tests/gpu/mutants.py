@@ -68,10 +68,34 @@ MUTANTS = {
         "            if (t.has_kernels) wait_for(t.kernels);\n",
         "",
     ),
-    "blocks_overlap": ("* plan_.targets[t].scratch;", "* (plan_.targets[t].scratch / 2);"),
+    "blocks_overlap": (".block * plan_.targets[t].scratch;", ".block * (plan_.targets[t].scratch / 2);"),
     "one_block_is_allocated": (
-        "return allocate(t.scratch, scratch_blocks * block, t);",
-        "return allocate(t.scratch, block, t);",
+        "make_scratch(t, wanted.temporary())",
+        "make_scratch(t, wanted.temporary() - wanted.scratch)",
+    ),
+    "parameters_have_no_room": (
+        "make_scratch(t, wanted.temporary())",
+        "make_scratch(t, scratch_blocks * wanted.scratch)",
+    ),
+    "parameters_lie_in_a_block": (
+        "        return static_cast<std::byte*>(memory_.at(t).scratch) + scratch_blocks * plan_.targets[t].scratch;",
+        "        return block_of(t);",
+    ),
+    "parameters_go_to_the_tensors": (
+        "        case copy_place::parameters: return parameters_of(t);\n",
+        "",
+    ),
+    "parameters_go_to_replicas": (
+        "            if (c.target == t && c.into == copy_place::memory) add(c.to, c.bytes);",
+        "            if (c.target == t && c.into != copy_place::scratch) add(c.to, c.bytes);",
+    ),
+    "zero_points_are_taken_for_scales": (
+        "parameters_of(t) + numbers.zero_points);",
+        "parameters_of(t) + numbers.scales);",
+    ),
+    "channels_begin_with_each_piece": (
+        "c.swap_bytes, how, c.first, c.count, stream);",
+        "c.swap_bytes, how, 0, c.count, stream);",
     ),
     "the_stream_of_kernels_leaks": ("            if (t.has_kernels) (void)api_.drop_stream(t.kernels);\n", ""),
     "events_of_blocks_leak": (
@@ -236,8 +260,7 @@ MUTANTS = {
     "memory_leaks": ("            t.owned = true;\n", ""),
     "scratch_leaks": (
         "            keep(device_call::release,\n"
-        "                 release(std::exchange(t.scratch, nullptr), scratch_blocks * plan_->targets[i].scratch, t, "
-        "t.stream));\n",
+        "                 release(std::exchange(t.scratch, nullptr), plan_->targets[i].temporary(), t, t.stream));\n",
         "            t.scratch = nullptr;\n",
     ),
     "events_leak": (
@@ -259,16 +282,16 @@ MUTANTS = {
         "        if (s.window == nullptr) return {};",
     ),
     "copies_too_much": (
-        "            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});",
-        "            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes) + 64});",
+        "batch_.push_back({begin_of(c.into, t) + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});",
+        "batch_.push_back({begin_of(c.into, t) + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes) + 64});",
     ),
     "copies_from_the_wrong_place": (
         "s.data + c.from, static_cast<std::size_t>(c.bytes)});",
         "s.data, static_cast<std::size_t>(c.bytes)});",
     ),
     "copies_to_memory_instead_of_scratch": (
-        "c.to_scratch ? block_of(t) : static_cast<std::byte*>(target.memory);",
-        "static_cast<std::byte*>(target.memory);",
+        "        case copy_place::scratch: return block_of(t);\n",
+        "",
     ),
     "converts_the_wrong_bytes": (
         "? plan_.kernels->cast(to, c.wanted, block + c.from, c.type,",
@@ -378,10 +401,10 @@ MUTANTS = {
     ),
     "scratch_of_an_allocator_is_written_early": (
         "        if (wanted.scratch != 0 && !t.origin)\n"
-        "            if (auto made = make_scratch(t, wanted.scratch); !made) return made;\n"
+        "            if (auto made = make_scratch(t, wanted.temporary()); !made) return made;\n"
         "        return follow_caller(t);",
         "        if (auto ordered = follow_caller(t); !ordered) return ordered;\n"
-        "        if (wanted.scratch != 0 && !t.origin) return make_scratch(t, wanted.scratch);\n"
+        "        if (wanted.scratch != 0 && !t.origin) return make_scratch(t, wanted.temporary());\n"
         "        return {};",
     ),
     "an_allocator_gets_its_memory_back_in_another_order": (
@@ -448,7 +471,7 @@ MUTANTS = {
         "            else if (c.is_last)",
     ),
     "scratch_is_taken_for_memory": (
-        "            if (c.target == t && !c.to_scratch) add(c.to, c.bytes);",
+        "            if (c.target == t && c.into == copy_place::memory) add(c.to, c.bytes);",
         "            if (c.target == t) add(c.to, c.bytes);",
     ),
     "what_was_read_past_the_host_is_not_copied": (

@@ -12,6 +12,7 @@
 #include <ckpt/io/pages.hpp>
 #include <ckpt/state/shard.hpp>
 
+#include "../support/quantised_files.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
@@ -83,7 +84,7 @@ template <class Memory> bool is_right(Memory& memory, const std::vector<ckpt::up
         if (t.nbytes == 0) continue;
         const auto bytes = cuda_double::read(memory.address(t), static_cast<std::size_t>(t.nbytes));
         if (test_support::dense_of(bytes, {t.shape, t.rank}, {t.strides, t.rank}, t.type) !=
-            test_support::values_of(from[t.target].weights.at(t.key).value(), t.type))
+            test_support::numbers_of(from[t.target].weights.at(t.key).value(), t.type))
             return false;
     }
     return true;
@@ -799,6 +800,21 @@ template <class Engine> fault probe() {
                 fails_to_upload<Engine>(other, ckpt::plan_upload(other.targets, {.piece_bytes = 65'536}).value(), how);
             !f.empty())
             return f;
+    }
+
+    // Quantised tensors, as numbers, of which the other target gets the first one's.
+    const test_support::temporary_file integers{test_support::quantised_file()};
+    const auto quantised = ckpt::open(integers.path()).value().state_dict().value();
+    other.targets = {{0, quantised}, {1, quantised}};
+    const auto numbers = ckpt::plan_upload(other.targets, {.order = {"wide", "rows"},
+                                                           .casts = {{"middle", ckpt::dtype::bfloat16}},
+                                                           .dequantize = {"**"},
+                                                           .piece_bytes = 4'096,
+                                                           .kernels = &double_kernels::table})
+                             .value();
+    for (const mode m : {mode::eager, mode::lazy, mode::random}) {
+        cuda_double::reset({.how = m});
+        if (auto f = fails_to_upload<Engine>(other, numbers, how); !f.empty()) return f;
     }
 
     // As they arrive; the first of them with the first piece.

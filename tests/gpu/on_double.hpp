@@ -7,6 +7,7 @@
 
 #include <ckpt/cuda.hpp>
 
+#include "../support/quantised_files.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
@@ -51,7 +52,7 @@ inline void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_d
         for (std::size_t d = 0; d < t.shape.size(); ++d)
             last += static_cast<std::uint64_t>((t.shape[d] - 1) * t.strides[d]);
         const auto bytes = cuda_double::read(t.data, static_cast<std::size_t>(last + 1) * ckpt::itemsize(t.dtype));
-        CHECK(dense_of(bytes, t.shape, t.strides, t.dtype) == values_of(origin, t.dtype));
+        CHECK(dense_of(bytes, t.shape, t.strides, t.dtype) == numbers_of(origin, t.dtype));
     }
 }
 

@@ -802,6 +802,15 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
                                                     .piece_bytes = 8'192,
                                                     .kernels = &double_kernels::table})
                                 .value();
+    // Scales and zero points for kernels, in a piece of their own.
+    const opened integers{quantised_file()};
+    const ckpt::upload_target third[]{{0, integers.weights}};
+    const auto numbers = ckpt::plan_upload(third, {.select = {"rows", "floats", "plain", "nibbles"},
+                                                   .casts = {{"floats", ckpt::dtype::bfloat16}},
+                                                   .dequantize = {"**"},
+                                                   .piece_bytes = 8'192,
+                                                   .kernels = &double_kernels::table})
+                             .value();
     struct failure {
         cudaError_t code;
         bool sticky;
@@ -813,7 +822,8 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
             for (const failure& f : {failure{cudaErrorUnknown, false, errc::device_failed},
                                      failure{cudaErrorMemoryAllocation, false, errc::device_memory},
                                      failure{cudaErrorIllegalAddress, true, errc::device_lost}}) {
-                const auto once = [&](const ckpt::upload_plan& what, std::uint64_t n) {
+                const auto once = [&](const ckpt::upload_plan& what, std::span<const ckpt::upload_target> from,
+                                      std::uint64_t n) {
                     cuda_double::reset({.how = how, .seed = n});
                     if (n != 0) cuda_double::fail_call(n, f.code, f.sticky);
                     {
@@ -830,8 +840,7 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
                         } else {
                             CHECK((cudaGetLastError() == cudaSuccess ||
                                    f.sticky)); // what was overcome is not left to the caller
-                            for (std::size_t t = 0; t < what.targets(); ++t)
-                                compare(*there, what.targets() == 1 ? other.weights : both[t].weights, t);
+                            for (std::size_t t = 0; t < what.targets(); ++t) compare(*there, from[t].weights, t);
                         }
                     }
                     const std::uint64_t calls = cuda_double::calls();
@@ -841,11 +850,14 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
                     ++runs;
                     return calls;
                 };
-                for (const ckpt::upload_plan& what : {plan, converting}) {
-                    const std::uint64_t calls = once(what, 0);
+                const auto each_call = [&](const ckpt::upload_plan& what, std::span<const ckpt::upload_target> from) {
+                    const std::uint64_t calls = once(what, from, 0);
                     REQUIRE(calls > 50);
-                    for (std::uint64_t n = 1; n <= calls; ++n) (void)once(what, n);
-                }
+                    for (std::uint64_t n = 1; n <= calls; ++n) (void)once(what, from, n);
+                };
+                each_call(plan, both);
+                each_call(converting, one);
+                each_call(numbers, third);
             }
     MESSAGE(runs << " runs");
 }

@@ -12,6 +12,7 @@
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/convert.hpp>
 
+#include "../support/quantised_files.hpp"
 #include "../support/safetensors_writer.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
@@ -59,8 +60,13 @@ int never_called(void*, ckpt::dtype, const void*, ckpt::dtype, bool, std::uint32
                  const std::int64_t*, std::uint64_t, std::uint64_t, void*) {
     return 1;
 }
+int never_dequantises(void*, ckpt::dtype, const void*, ckpt::dtype, bool, const ckpt::dequantization&, std::uint64_t,
+                      std::uint64_t, void*) {
+    return 1;
+}
 /// Those of a device: plans ask only what they can do.
-const ckpt::device_kernels all_kernels{.can_cast = ckpt::detail::is_castable, .scatter = never_called};
+const ckpt::device_kernels all_kernels{
+    .can_cast = ckpt::detail::is_castable, .scatter = never_called, .dequantize = never_dequantises};
 
 /// How many tensors of a target do not begin at a multiple of the alignment, of those that begin in no other one.
 std::size_t unaligned(const upload_plan& plan, std::uint64_t alignment, std::uint32_t target = 0) {
@@ -128,7 +134,14 @@ struct carried_out {
             for (std::uint32_t i = 0; i < piece.copies; ++i) {
                 const auto& c = d.copies[piece.first_copy + i];
                 REQUIRE(c.from + c.bytes <= (piece.moves != 0 ? slot.size() : piece.bytes));
-                if (c.to_scratch) {
+                if (c.into == ckpt::detail::copy_place::parameters) {
+                    REQUIRE(c.to + c.bytes <= d.targets[c.target].parameters);
+                    auto& p = parameters_[c.target];
+                    p.resize(static_cast<std::size_t>(d.targets[c.target].parameters));
+                    std::memcpy(p.data() + c.to, slot.data() + c.from, static_cast<std::size_t>(c.bytes));
+                    continue;
+                }
+                if (c.into == ckpt::detail::copy_place::scratch) {
                     REQUIRE(c.to + c.bytes <= d.targets[c.target].scratch);
                     auto& s = scratch[c.target];
                     s.resize(static_cast<std::size_t>(d.targets[c.target].scratch));
@@ -145,7 +158,8 @@ struct carried_out {
                     static_cast<std::size_t>(c.from), static_cast<std::size_t>(c.count) * ckpt::itemsize(c.type));
                 std::vector<std::byte> in(stored.begin(), stored.end());
                 if (c.swap_bytes) ckpt::detail::swap_components(c.type, in.data(), c.count);
-                ckpt::detail::convert(c.type, in.data(), c.wanted, out.data(), c.count);
+                if (c.numbers != ckpt::detail::no_numbers) dequantize(c, d.numbers[c.numbers], in, out);
+                else ckpt::detail::convert(c.type, in.data(), c.wanted, out.data(), c.count);
                 if (c.view == nullptr) put(c.target, c.to, out);
                 else scatter(c, out);
             }
@@ -159,6 +173,24 @@ struct carried_out {
             ++written[target][static_cast<std::size_t>(at) + i];
             pieces[target][static_cast<std::size_t>(at) + i] = begun_;
         }
+    }
+    /// Makes numbers of integers, with the parameters that came before.
+    void dequantize(const ckpt::detail::device_cast& c, const ckpt::detail::device_numbers& numbers,
+                    std::span<const std::byte> in, std::span<std::byte> out) {
+        auto how = numbers.how;
+        if (ckpt::detail::is_per_channel(numbers.quantizer->scheme)) {
+            const auto& all = parameters_.at(c.target);
+            REQUIRE(numbers.scales + how.channels * sizeof(double) <= all.size());
+            REQUIRE(numbers.zero_points + how.channels * sizeof(float) <= all.size());
+            how.scales = reinterpret_cast<const double*>(all.data() + numbers.scales);
+            how.zero_points = reinterpret_cast<const float*>(all.data() + numbers.zero_points);
+        }
+        std::vector<std::int32_t> integers(static_cast<std::size_t>(c.count));
+        std::vector<float> values(integers.size());
+        ckpt::detail::load_integers(c.type, in.data(), integers.size(), integers.data());
+        ckpt::detail::dequantize(how, c.first, integers.data(), integers.size(), values.data());
+        ckpt::detail::convert(ckpt::dtype::float32, reinterpret_cast<const std::byte*>(values.data()), c.wanted,
+                              out.data(), c.count);
     }
     /// Puts each element of a view that is among converted stored ones to its place.
     void scatter(const ckpt::detail::device_cast& c, std::span<const std::byte> stored) {
@@ -180,7 +212,7 @@ struct carried_out {
             CAPTURE(name);
             const auto from = weights.at(key).value();
             CHECK(dense_of(std::span{memory[target]}.subspan(static_cast<std::size_t>(t.offset)), t.shape, t.strides,
-                           t.dtype) == values_of(from, t.dtype));
+                           t.dtype) == numbers_of(from, t.dtype));
             CHECK(t.offset % ckpt::itemsize(t.dtype) == 0);
         }
         CHECK(unaligned(plan, 16, target) == 0);
@@ -221,6 +253,7 @@ struct carried_out {
 
   private:
     std::uint32_t begun_{0}; // pieces
+    std::map<std::uint32_t, std::vector<std::byte>> parameters_{};
 };
 
 } // namespace
@@ -511,6 +544,38 @@ TEST_CASE("plan: with kernels that can, the device narrows, swaps and makes stri
     for (const auto& [key, tensor_of] : by_key(swapped)) CHECK(tensor_of.way == upload_way::device);
     CHECK(swapped.built_bytes() == 0);
     carried_out{swapped}.check(swapped, foreign.weights);
+}
+
+TEST_CASE("plan: numbers of quantised tensors, and before them, phase by phase, the parameters that kernels need") {
+    const opened file{quantised_file()};
+    const ckpt::upload_target targets[]{{0, file.weights}, {1, file.weights}};
+    const std::vector<std::vector<ckpt::pattern>> orders{{}, {"wide", "nibbles", "floats"}, {"slice", "tied"}};
+    for (const bool by_device : {false, true})
+        for (const auto layout : {upload_layout::file_image, upload_layout::packed})
+            for (const std::uint64_t piece : {4'096u, 12'288u, 1u << 20})
+                for (const auto& order : orders) {
+                    const auto plan =
+                        plan_upload(targets,
+                                    {.order = order,
+                                     .casts = {{"middle", ckpt::dtype::bfloat16}, {"turned", ckpt::dtype::float64}},
+                                     .dequantize = {"**"},
+                                     .layout = layout,
+                                     .piece_bytes = piece,
+                                     .kernels = by_device ? &all_kernels : nullptr})
+                            .value();
+                    const auto& d = *ckpt::detail::upload_plan_access::data(plan);
+                    CHECK(d.targets[1].alike == 0);
+                    CHECK(plan.size() == 2 * file.weights.size());
+                    CHECK((d.targets[0].parameters != 0) == by_device);
+                    for (const auto& t : d.tensors) CHECK(t.quantised == nullptr);
+                    const carried_out done{plan};
+                    for (const std::uint32_t t : {0u, 1u}) done.check(plan, file.weights, t);
+                    if (!order.empty()) done.check_order(plan, order);
+                    const auto t = by_key(plan);
+                    // One tensor twice has its own place; other numbers of the same bytes have another one.
+                    CHECK(t.at("again").offset != t.at("rows").offset);
+                    CHECK(t.at("middle").dtype == ckpt::dtype::bfloat16);
+                }
 }
 
 TEST_CASE("plan: views of the same stored bytes are one tensor if they have the same strides, and only then") {

@@ -7,6 +7,7 @@
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/state/gather.hpp>
 
+#include "../support/quantised_files.hpp"
 #include "../support/sanitized.hpp"
 #include "../support/typed_tensors.hpp"
 #include "../tensor/fake_storage.hpp"
@@ -424,6 +425,54 @@ TEST_CASE("digests of gathered tensors, read in 128 KiB parts, are those of whol
                 CHECK(own.at(key).value().bytes().has_value() == own.at(key).value().is_contiguous());
                 CHECK(row_major(own.at(key).value()) == bytes);
             }
+        }
+    }
+}
+
+TEST_CASE("the numbers of quantised tensors, in any range, and under other operations") {
+    for (const auto how : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+        const std::string bytes = quantised_file();
+        const auto weights = ckpt::open_bytes(bytes_of(bytes), {.io = how}).value().state_dict().value();
+        std::mt19937 random{5}; // NOLINT: the same numbers each time
+        for (const auto [key, tensor] : weights) {
+            if (!tensor.quantizer() || tensor.numel() == 0) continue;
+            CAPTURE(std::string(key));
+            gather_plan plan;
+            const std::uint32_t leaf =
+                plan.add_leaf(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor));
+            const std::uint32_t node = plan.dequantize(leaf);
+            const auto n = static_cast<std::uint64_t>(tensor.numel());
+            std::vector<float> expected(static_cast<std::size_t>(n));
+            REQUIRE(ckpt::copy_dequantized(tensor, expected).has_value());
+            CHECK(plan.node(node).type == dtype::float32);
+            for (int round = 0; round < 40; ++round) {
+                const std::uint64_t first = round == 0 ? 0 : random() % n;
+                const std::uint64_t count = round == 0 ? n : 1 + random() % (n - first);
+                std::vector<float> got(static_cast<std::size_t>(count));
+                REQUIRE(plan.read(node, first, count, reinterpret_cast<std::byte*>(got.data())).has_value());
+                CHECK(std::memcmp(got.data(), expected.data() + first, got.size() * sizeof(float)) == 0);
+            }
+            // Turned round, without the first index of each dimension, the rest is where it was.
+            sizes order;
+            std::uint32_t part = node;
+            for (std::uint32_t d = plan.node(node).rank; d-- > 0;) {
+                order.push_back(d);
+                part = plan.narrow(part, d, 1, plan.node(node).shape[d] - 1);
+            }
+            part = plan.permute(part, order);
+            std::vector<float> got(static_cast<std::size_t>(plan.node(part).numel));
+            REQUIRE(plan.read(part, 0, got.size(), reinterpret_cast<std::byte*>(got.data())).has_value());
+            const sizes shape(tensor.shape().begin(), tensor.shape().end());
+            const array wanted =
+                made({plan.node(part).sizes().begin(), plan.node(part).sizes().end()}, [&](const sizes& index) {
+                    std::size_t at = 0;
+                    for (std::size_t d = 0; d < shape.size(); ++d)
+                        at = at * static_cast<std::size_t>(shape[d]) +
+                             static_cast<std::size_t>(index[shape.size() - 1 - d] + 1);
+                    return static_cast<double>(expected[at]);
+                });
+            CHECK(std::equal(got.begin(), got.end(), wanted.values.begin(), wanted.values.end(),
+                             [](float a, double b) { return static_cast<double>(a) == b; }));
         }
     }
 }

@@ -6,6 +6,7 @@
 #include <ckpt/tensor/sparse.hpp>
 
 #include "../support/inflate.hpp"
+#include "../support/quantised_files.hpp"
 #include "../support/torch_writer.hpp"
 
 #include <doctest/doctest.h>
@@ -20,23 +21,12 @@
 
 using ckpt::errc;
 using namespace test_support;
+using pkl::per_channel, pkl::per_tensor, pkl::qtensor;
 
 namespace {
 
-std::string qtensor(const std::string& storage, std::int64_t offset, const std::vector<std::int64_t>& size,
-                    const std::vector<std::int64_t>& stride, const std::string& quantizer) {
-    return pkl::call(
-        pkl::global("torch._utils", "_rebuild_qtensor"),
-        {storage, pkl::num(offset), pkl::ints(size), pkl::ints(stride), quantizer, pkl::no, pkl::ordered()});
-}
-std::string per_tensor(double scale, std::int64_t zero) {
-    return pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::real(scale), pkl::num(zero)});
-}
 std::string doubles(std::int64_t n) { return pkl::tensor(pkl::storage("DoubleStorage", "s", n), 0, {n}, {1}); }
 std::string longs(std::int64_t n) { return pkl::tensor(pkl::storage("LongStorage", "z", n), 0, {n}, {1}); }
-std::string per_channel(const std::string& scales, const std::string& zeros, const std::string& axis) {
-    return pkl::tuple({pkl::global("torch", "per_channel_affine"), scales, zeros, axis});
-}
 const std::string six = raw<std::uint8_t>({0, 1, 2, 127, 128, 255});
 
 ckpt::checkpoint opened(const std::string& value, const std::string& data, std::string& keep,

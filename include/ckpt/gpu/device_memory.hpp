@@ -66,7 +66,7 @@ template <device_api Api> class device_memory final : public counted {
         bool has_done{};
         bool busy{}; ///< something may have been issued that no one has waited for
         /// For what the device converts; not there for a target of which it converts nothing.
-        void* scratch{}; ///< `scratch_blocks` blocks
+        void* scratch{}; ///< `scratch_blocks` blocks, and the parameters behind them
         typename Api::stream kernels{};
         bool has_kernels{};
         typename Api::event read[scratch_blocks]{}; ///< by block: behind the kernels that read it last
@@ -247,7 +247,7 @@ template <device_api Api> class device_memory final : public counted {
         find_origin(i);
         if (auto made = make_memory(t, i, options); !made) return made;
         if (wanted.scratch != 0 && !t.origin)
-            if (auto made = make_scratch(t, wanted.scratch); !made) return made;
+            if (auto made = make_scratch(t, wanted.temporary()); !made) return made;
         return follow_caller(t);
     }
     /// Finds the nearest target before this one that has the same tensors, on a device whose memory the current one can
@@ -356,8 +356,9 @@ template <device_api Api> class device_memory final : public counted {
         t.memory = options.places[i].data;
         return {};
     }
-    /// What conversions need: two blocks, so that one is filled while kernels read the other, and a stream for these.
-    [[nodiscard]] result<void> make_scratch(target& t, std::uint64_t block) {
+    /// What conversions need: two blocks, so that one is filled while kernels read the other, parameters behind them,
+    /// and a stream for the kernels.
+    [[nodiscard]] result<void> make_scratch(target& t, std::uint64_t bytes) {
         if (const int code = api_.make_stream(t.kernels); code != 0)
             return api_.failure(device_call::make_stream, code);
         t.has_kernels = true;
@@ -365,7 +366,7 @@ template <device_api Api> class device_memory final : public counted {
             if (const int code = api_.make_event(read); code != 0) return api_.failure(device_call::make_event, code);
             ++t.made_read;
         }
-        return allocate(t.scratch, scratch_blocks * block, t);
+        return allocate(t.scratch, bytes, t);
     }
     /// Memory of the caller's or of the caller's allocator may be in use by work that the caller has issued: the copies
     /// run behind it.
@@ -414,7 +415,7 @@ template <device_api Api> class device_memory final : public counted {
             if (t.scratch == nullptr) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
             keep(device_call::release,
-                 release(std::exchange(t.scratch, nullptr), scratch_blocks * plan_->targets[i].scratch, t, t.stream));
+                 release(std::exchange(t.scratch, nullptr), plan_->targets[i].temporary(), t, t.stream));
         }
         if (first) return *std::move(first);
         return {};

@@ -1,4 +1,4 @@
-// ckpt/gpu/element_ops.hpp: what one thread of a kernel does: convert a few elements, or gather one.
+// ckpt/gpu/element_ops.hpp: what one thread of a kernel does: convert or dequantise a few elements, or gather one.
 //
 // SPDX-License-Identifier: MIT
 // In:      a job: where elements lie, what they are, how many; the number of one of its items.
@@ -14,6 +14,7 @@
 #include <ckpt/core/config.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/tensor/convert.hpp>
+#include <ckpt/tensor/dequantize.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/half.hpp>
 #include <ckpt/tensor/strided.hpp>
@@ -101,11 +102,16 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return round_bits(to, value, source == carrier::real || from == dtype::float32);
 }
 
-/// The same for what lies in `bytes` bytes of memory, in the other byte order where `swapped` is set.
+/// What lies in `bytes` bytes of memory, in the other byte order where `swapped` is set, in this machine's.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t in_native_order(bool swapped, std::uint32_t bytes,
+                                                                           std::uint64_t bits) noexcept {
+    return swapped ? byte_swap(bits) >> (64 - 8 * bytes) : bits;
+}
+
+/// `cast_bits` of such bytes.
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t
 cast_stored(dtype from, dtype to, bool swapped, std::uint32_t bytes, std::uint64_t bits) noexcept {
-    if (swapped) bits = byte_swap(bits) >> (64 - 8 * bytes);
-    return cast_bits(from, to, bits);
+    return cast_bits(from, to, in_native_order(swapped, bytes, bits));
 }
 
 // ---- memory
@@ -159,80 +165,124 @@ CKPT_DETAIL_HOST_DEVICE inline void store_words(std::byte* at, std::uint32_t byt
 
 // ---- jobs
 
-/// Converts dense elements. `out` may be `in` where the types are one.
-struct cast_job {
+/// Dense elements that become as many others, each by itself.
+struct element_packets {
     std::byte* out{};
     const std::byte* in{};
-    std::uint64_t n{}; ///< elements; halves of complex ones
-    dtype to{};
-    dtype from{};
+    std::uint64_t n{};         ///< elements; halves of complex ones
     std::uint8_t out_bytes{1}; ///< of an element
     std::uint8_t in_bytes{1};
     std::uint8_t per_item{
-        1};            ///< elements that one item takes: as many as the wider side has in 16 bytes, if both are aligned
-    bool swap_bytes{}; ///< `in` is in the other byte order
+        1}; ///< elements that one item takes: as many as the wider side has in 16 bytes, if both are aligned
 
-    /// `is_castable(from, to)` holds, and both ends are aligned for their elements.
-    [[nodiscard]] static cast_job make(void* out, dtype to, const void* in, dtype from, bool swap_bytes,
-                                       std::uint64_t n) noexcept {
-        cast_job job;
-        job.out = static_cast<std::byte*>(out);
-        job.in = static_cast<const std::byte*>(in);
-        job.n = n * (itemsize(from) / info(from).component_bytes);
-        job.to = component_type(to);
-        job.from = component_type(from);
-        job.out_bytes = info(to).component_bytes;
-        job.in_bytes = info(from).component_bytes;
-        job.swap_bytes = swap_bytes;
-        const std::size_t many = 16u / (job.out_bytes > job.in_bytes ? job.out_bytes : job.in_bytes);
-        if (native_order() == byte_order::little && is_aligned(out, many * job.out_bytes) &&
-            is_aligned(in, many * job.in_bytes))
-            job.per_item = static_cast<std::uint8_t>(many);
-        return job;
+    /// Both ends are aligned for their elements.
+    void set(void* to, std::uint8_t to_bytes, const void* from, std::uint8_t from_bytes, std::uint64_t count) noexcept {
+        out = static_cast<std::byte*>(to);
+        in = static_cast<const std::byte*>(from);
+        n = count;
+        out_bytes = to_bytes;
+        in_bytes = from_bytes;
+        const std::size_t many = 16u / (out_bytes > in_bytes ? out_bytes : in_bytes);
+        if (native_order() == byte_order::little && is_aligned(out, many * out_bytes) &&
+            is_aligned(in, many * in_bytes))
+            per_item = static_cast<std::uint8_t>(many);
     }
 
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE std::uint64_t items() const noexcept {
         return n / per_item + (n % per_item != 0 ? 1 : 0);
     }
 
-    CKPT_DETAIL_HOST_DEVICE void operator()(std::uint64_t item) const noexcept {
+    /// Does one item. `converted(bits)`: an element in the low bits as another one, above which bits are arbitrary; for
+    /// one element after another, from one place of the code, since each compiler puts it there whole.
+    template <class F> CKPT_DETAIL_HOST_DEVICE void convert_item(std::uint64_t item, F converted) const noexcept {
         const std::uint64_t first = item * per_item;
-        if (n - first < per_item) { // the last one
-            for (std::uint64_t i = first; i < n; ++i)
-                store_words(out + i * out_bytes, out_bytes,
-                            {converted(load_words(in + i * in_bytes, in_bytes).low), 0});
-            return;
-        }
+        const bool whole = n - first >= per_item; // all but the last one
+        const std::uint32_t count = whole ? per_item : static_cast<std::uint32_t>(n - first);
         // Registers cannot be indexed, and an array of elements would lie in memory. So elements are shifted out of two
         // words and into two others.
         const std::uint32_t in_bits = 8u * in_bytes;
         const std::uint32_t out_bits = 8u * out_bytes;
         const std::uint64_t in_mask = ~std::uint64_t{0} >> (64 - in_bits);
         const std::uint64_t out_mask = ~std::uint64_t{0} >> (64 - out_bits);
-        const two_words from_words = load_words(in + first * in_bytes, std::uint32_t{per_item} * in_bytes);
+        const two_words from_words =
+            whole ? load_words(in + first * in_bytes, std::uint32_t{per_item} * in_bytes) : two_words{};
         two_words to_words{};
-        for (std::uint32_t i = 0; i < per_item; ++i) {
+        for (std::uint32_t i = 0; i < count; ++i) {
             const std::uint32_t in_at = i * in_bits;
             const std::uint32_t out_at = i * out_bits;
             const std::uint64_t word = in_at < 64 ? from_words.low : from_words.high;
-            const std::uint64_t value = converted((word >> (in_at % 64)) & in_mask) & out_mask;
-            if (out_at < 64) to_words.low |= value << out_at;
+            const std::uint64_t bits =
+                whole ? (word >> (in_at % 64)) & in_mask : load_words(in + (first + i) * in_bytes, in_bytes).low;
+            const std::uint64_t value = converted(bits) & out_mask;
+            if (!whole) store_words(out + (first + i) * out_bytes, out_bytes, {value, 0});
+            else if (out_at < 64) to_words.low |= value << out_at;
             else to_words.high |= value << (out_at - 64);
         }
-        store_words(out + first * out_bytes, std::uint32_t{per_item} * out_bytes, to_words);
-    }
-
-  private:
-    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE std::uint64_t converted(std::uint64_t bits) const noexcept {
-        return cast_stored(from, to, swap_bytes, in_bytes, bits);
+        if (whole) store_words(out + first * out_bytes, std::uint32_t{per_item} * out_bytes, to_words);
     }
 };
 
-/// a / b, in 32 bits where both fit, which devices do several times faster.
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t divide(std::uint64_t a, std::uint64_t b) noexcept {
-    if (((a | b) >> 32) == 0) return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
-    return a / b;
+/// Converts dense elements. `out` may be `in` where the types are one.
+struct cast_job : element_packets {
+    dtype to{};
+    dtype from{};
+    bool swap_bytes{}; ///< `in` is in the other byte order
+
+    /// `is_castable(from, to)` holds, and both ends are aligned for their elements.
+    [[nodiscard]] static cast_job make(void* out, dtype to, const void* in, dtype from, bool swap_bytes,
+                                       std::uint64_t n) noexcept {
+        cast_job job;
+        job.set(out, info(to).component_bytes, in, info(from).component_bytes,
+                n * (itemsize(from) / info(from).component_bytes));
+        job.to = component_type(to);
+        job.from = component_type(from);
+        job.swap_bytes = swap_bytes;
+        return job;
+    }
+
+    CKPT_DETAIL_HOST_DEVICE void operator()(std::uint64_t item) const noexcept {
+        convert_item(item, [this](std::uint64_t bits) { return cast_stored(from, to, swap_bytes, in_bytes, bits); });
+    }
+};
+
+/// Whether numbers of these integers can be made, as `to`.
+[[nodiscard]] constexpr bool is_dequantisable(dtype from, dtype to) noexcept {
+    return (from == dtype::qint8 || from == dtype::quint8 || from == dtype::qint32) && is_castable(dtype::float32, to);
 }
+
+/// Makes numbers of dense quantised integers, and converts them.
+struct dequantize_job : element_packets {
+    dequantization how{};
+    std::uint64_t first{}; ///< which element of the tensor the first one is
+    dtype to{};
+    dtype from{};
+    bool swap_bytes{}; ///< `in` is in the other byte order
+
+    /// Both ends are aligned for their elements. False where there is no such conversion, or `how` has no channel.
+    [[nodiscard]] static bool make(void* out, dtype to, const void* in, dtype from, bool swap_bytes,
+                                   const dequantization& how, std::uint64_t first, std::uint64_t n,
+                                   dequantize_job& job) noexcept {
+        if (!is_dequantisable(from, to) || how.channels == 0 || how.inner == 0) return false;
+        job = {};
+        job.set(out, info(to).component_bytes, in, info(from).component_bytes, n);
+        job.how = how;
+        job.first = first;
+        job.to = to;
+        job.from = from;
+        job.swap_bytes = swap_bytes;
+        return true;
+    }
+
+    CKPT_DETAIL_HOST_DEVICE void operator()(std::uint64_t item) const noexcept {
+        channel_place place = channel_place::of(how, first + item * per_item);
+        convert_item(item, [this, &place](std::uint64_t bits) {
+            const std::int32_t q = quantised_integer(from, in_native_order(swap_bytes, in_bytes, bits));
+            const float number = dequantized(how, place.channel, q);
+            place.next(how);
+            return cast_bits(dtype::float32, to, bit_cast<std::uint32_t>(number));
+        });
+    }
+};
 
 /// Copies strided elements to where they lie one after another, in row-major order.
 struct gather_job {

@@ -9,7 +9,7 @@
 //   readers ─fill─▶ slot 0..n-1 (pinned, reused) ─issue, in order, one thread─▶ one stream for each device
 //   ──event──▶ slot free; next device, if it gets the same bytes
 //   what the device converts: slot ─▶ block 0, 1 of scratch memory, in turn ──event──▶ kernels, on a stream of their
-//   own ──event──▶ block free
+//   own ──event──▶ block free; scales and zero points of channels: slot ─▶ behind the blocks, in a piece before
 //
 // A reader that wants a slot waits for the event behind its last copy. On a host device there are no slots: readers
 // write straight into its memory.
@@ -492,7 +492,7 @@ template <device_api Api> class upload_engine {
             memory_.report.peer_bytes += bytes;
         };
         for (const staged_copy& c : plan_.copies_of(piece))
-            if (c.target == t && !c.to_scratch) add(c.to, c.bytes);
+            if (c.target == t && c.into == copy_place::memory) add(c.to, c.bytes);
         const std::size_t stored = batch_.size();
         for (const device_cast& c : plan_.casts_of(piece)) {
             if (c.target != t) continue;
@@ -523,9 +523,8 @@ template <device_api Api> class upload_engine {
         for (std::uint32_t i = 0; i < piece.copies; ++i) {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             if (c.target != t) continue;
-            converts = converts || c.to_scratch;
-            std::byte* const base = c.to_scratch ? block_of(t) : static_cast<std::byte*>(target.memory);
-            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});
+            converts = converts || c.into == copy_place::scratch;
+            batch_.push_back({begin_of(c.into, t) + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});
         }
         if (batch_.empty()) return {};
         if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);
@@ -547,6 +546,16 @@ template <device_api Api> class upload_engine {
     [[nodiscard]] std::byte* block_of(std::uint32_t t) const {
         return static_cast<std::byte*>(memory_.at(t).scratch) + memory_.at(t).block * plan_.targets[t].scratch;
     }
+    [[nodiscard]] std::byte* parameters_of(std::uint32_t t) const {
+        return static_cast<std::byte*>(memory_.at(t).scratch) + scratch_blocks * plan_.targets[t].scratch;
+    }
+    [[nodiscard]] std::byte* begin_of(copy_place place, std::uint32_t t) const {
+        switch (place) {
+        case copy_place::scratch: return block_of(t);
+        case copy_place::parameters: return parameters_of(t);
+        default: return static_cast<std::byte*>(memory_.at(t).memory);
+        }
+    }
     /// Converts what a piece brought to the block in hand, beside the copies of the next piece to the other one.
     [[nodiscard]] result<void> convert(const upload_piece& piece, std::uint32_t t, typename Api::event copied) {
         auto& target = memory_.targets()[t];
@@ -559,7 +568,8 @@ template <device_api Api> class upload_engine {
             std::byte* const to = static_cast<std::byte*>(target.memory) + c.to;
             void* const stream = api_.native(target.kernels);
             const int code =
-                c.view == nullptr
+                c.numbers != no_numbers ? dequantize(c, to, block + c.from, t, stream)
+                : c.view == nullptr
                     ? plan_.kernels->cast(to, c.wanted, block + c.from, c.type, c.swap_bytes, c.count, stream)
                     : plan_.kernels->scatter(to, c.wanted, block + c.from, c.type, c.swap_bytes, c.view->rank,
                                              c.view->shape, c.view->strides, c.first, c.count, stream);
@@ -569,6 +579,19 @@ template <device_api Api> class upload_engine {
             return api_.failure(device_call::record, code);
         target.block = (target.block + 1) % scratch_blocks;
         return {};
+    }
+
+    /// Makes numbers of what a piece brought of a quantised tensor. The parameters of its channels came with a piece
+    /// before this one, on the same stream.
+    [[nodiscard]] int dequantize(const device_cast& c, std::byte* to, const std::byte* from, std::uint32_t t,
+                                 void* stream) const {
+        const device_numbers& numbers = plan_.numbers[c.numbers];
+        dequantization how = numbers.how;
+        if (is_per_channel(numbers.quantizer->scheme)) {
+            how.scales = reinterpret_cast<const double*>(parameters_of(t) + numbers.scales);
+            how.zero_points = reinterpret_cast<const float*>(parameters_of(t) + numbers.zero_points);
+        }
+        return plan_.kernels->dequantize(to, c.wanted, from, c.type, c.swap_bytes, how, c.first, c.count, stream);
     }
 
     // ---- to the host itself

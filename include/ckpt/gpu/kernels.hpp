@@ -8,6 +8,7 @@
 
 #include <ckpt/core/config.hpp>
 #include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/layout.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,8 +18,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// Functions that launch kernels on a stream of the current device, and do not wait for them. They return the code of
 /// the runtime, 0 for success.
 struct device_kernels {
-    /// Whether `cast` and `scatter` convert between these types. There is no conversion that could lose a value
-    /// silently.
+    /// Whether `cast` and `scatter` convert between these types, and `dequantize` from float32. There is no conversion
+    /// that could lose a value silently.
     bool (*can_cast)(dtype from, dtype to){nullptr};
     /// Converts `n` dense elements. `swap_bytes`: the input is in the other byte order. With equal types it only swaps
     /// bytes, and `out` may be `in`.
@@ -35,6 +36,12 @@ struct device_kernels {
     int (*scatter)(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint32_t rank,
                    const std::int64_t* shape, const std::int64_t* strides, std::uint64_t first, std::uint64_t n,
                    void* stream){nullptr};
+    /// Makes numbers of `n` dense integers of qint8, quint8 or qint32, the first of which is element `first` of its
+    /// tensor: float32 bit for bit as `copy_dequantized`, converted to `to`, which is float32 or what `can_cast` makes
+    /// of it. `out` is the place of element `first`. `how`, which is the caller's, is read before this returns; its
+    /// arrays, which are device memory, are read by the kernel. Null: the host dequantises.
+    int (*dequantize)(void* out, dtype to, const void* in, dtype from, bool swap_bytes, const dequantization& how,
+                      std::uint64_t first, std::uint64_t n, void* stream){nullptr};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

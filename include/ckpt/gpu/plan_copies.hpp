@@ -52,10 +52,10 @@ class plan_copies {
 /// and on the device, that one becomes longer instead.
 void add_built_copy(upload_plan_data& plan, const upload_piece& piece, const staged_copy& copy);
 
-/// Adds the pieces that the host builds in a phase. Small tensors share one, so that they are one copy where they lie
-/// together.
-void add_built_pieces(std::uint32_t phase, const std::vector<built_place>& places, std::uint64_t alignment,
-                      upload_plan_data& plan);
+/// Adds the pieces that the host builds in a phase: tensors, or the parameters that kernels need for what is read in
+/// it. Small ones share a piece, so that they are one copy where they lie together.
+void add_built_pieces(std::uint32_t phase, copy_place into, const std::vector<built_place>& places,
+                      std::uint64_t alignment, upload_plan_data& plan);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

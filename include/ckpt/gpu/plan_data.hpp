@@ -17,6 +17,7 @@
 #include <ckpt/gpu/upload_types.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/state/gather.hpp>
+#include <ckpt/tensor/layout.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
@@ -64,13 +65,20 @@ struct byte_run {
     std::string_view file_name{}; ///< in its folder; empty where there is one file only
 };
 
+/// Memory of a target.
+enum class copy_place : std::uint8_t {
+    memory,    ///< where tensors stay
+    scratch,   ///< a block that kernels convert from: the piece's casts say how
+    parameters ///< behind the blocks: scales and zero points of channels, for the kernels of later pieces
+};
+
 /// A part of staged bytes and where it goes.
 struct staged_copy {
     std::uint32_t target{};
-    bool to_scratch{};    ///< it is converted from there: the piece's casts say how
+    copy_place into{};
     std::uint64_t from{}; ///< in the piece, or where moves bring it
     std::uint64_t bytes{};
-    std::uint64_t to{}; ///< in the target's memory, or in its scratch
+    std::uint64_t to{}; ///< in there
 };
 
 /// Bytes of a piece that are moved, to lie as they do on the device.
@@ -79,6 +87,19 @@ struct staged_move {
     std::uint64_t to{};   ///< where a copy has it
     std::uint64_t bytes{};
 };
+
+/// How the device dequantises a tensor.
+struct device_numbers {
+    const tensor_extra* quantizer{};
+    dequantization how{};        ///< without the arrays of channels
+    std::uint64_t scales{};      ///< where they are among the target's parameters
+    std::uint64_t zero_points{}; ///< likewise
+
+    [[nodiscard]] friend bool operator==(const device_numbers& a, const device_numbers& b) noexcept {
+        return a.quantizer == b.quantizer && a.scales == b.scales && a.zero_points == b.zero_points;
+    }
+};
+inline constexpr std::uint32_t no_numbers = ~std::uint32_t{0};
 
 /// A conversion on the device, from scratch to the target's memory.
 struct device_cast {
@@ -91,8 +112,9 @@ struct device_cast {
     bool swap_bytes{};
     /// The strided tensor whose stored elements these are: each goes to its place, behind `to`. Null: dense elements.
     const tensor_data* view{};
-    std::uint64_t first{}; ///< which of the view's stored elements they begin with
-    bool is_last{};        ///< they are the last ones of the tensor
+    std::uint64_t first{};             ///< which of the tensor's stored elements they begin with
+    bool is_last{};                    ///< they are the last ones of the tensor
+    std::uint32_t numbers{no_numbers}; ///< how they are dequantised, in `upload_plan_data::numbers`
 };
 
 /// Elements of a tensor that the host builds.
@@ -116,13 +138,14 @@ struct upload_piece {
 };
 inline constexpr std::uint32_t no_run = ~std::uint32_t{0};
 
-/// A tensor that the host builds, for one or more targets.
+/// A tensor that the host builds, for one or more targets; or parameters of such as the device dequantises.
 struct built_tensor {
     std::uint32_t node{}; ///< of the plan's gathers
     dtype type{};
     std::uint64_t numel{};
     std::uint32_t phase{};  ///< number of its group in `upload_plan_options::order`
     std::uint32_t pieces{}; ///< it is complete when so many pieces were issued
+    copy_place into{};
 };
 
 /// A record whose bytes are all read, and their checksum.
@@ -149,7 +172,7 @@ struct placed_tensor {
     std::uint64_t numel{};
     std::uint32_t storage{};         ///< equal numbers share memory, as the tensors of one storage do
     std::uint32_t pieces{};          ///< it is complete when so many pieces were issued
-    const tensor_extra* quantised{}; ///< scale and zero point of one that is quantised as a whole; null for others
+    const tensor_extra* quantised{}; ///< scale and zero point of integers that are quantised as a whole; else null
 };
 
 struct upload_plan_data final : counted {
@@ -157,8 +180,12 @@ struct upload_plan_data final : counted {
         int device{};
         std::uint64_t bytes{};
         std::uint64_t scratch{};             ///< bytes of one block
+        std::uint64_t parameters{};          ///< bytes behind the blocks
         std::uint32_t alike{};               ///< the first target that has the same bytes; itself where no other has
         std::vector<std::uint32_t> by_key{}; ///< tensors, sorted
+
+        /// Bytes that it needs while the upload runs: the blocks, and the parameters behind them.
+        [[nodiscard]] std::uint64_t temporary() const noexcept { return scratch_blocks * scratch + parameters; }
     };
     std::vector<shared<counted>> owners{}; ///< of the tensors of each target
     arena memory{};
@@ -171,6 +198,7 @@ struct upload_plan_data final : counted {
     std::vector<staged_copy> copies{};
     std::vector<staged_move> moves{};
     std::vector<device_cast> casts{};
+    std::vector<device_numbers> numbers{};
     std::vector<built_part> parts{};
     std::vector<known_checksum> checksums{};
     std::uint32_t phases{1};   ///< one for each group of `upload_plan_options::order`, and one for the others

@@ -31,7 +31,7 @@ struct byte_group {
     std::uint32_t moved{};
 };
 
-/// Where a target wants a tensor that the host builds.
+/// Where a target wants a tensor or parameters that the host builds.
 struct built_place {
     std::uint32_t built{}; ///< in `upload_plan_data::built`
     std::uint32_t target{};
@@ -87,12 +87,21 @@ class plan_grouping {
     [[nodiscard]] result<void> place_converted();
     /// Tensors that the host builds: equal ones are built once, for all targets.
     [[nodiscard]] result<void> place_built();
+    /// The node whose elements the host builds.
+    [[nodiscard]] std::uint32_t node_of(const host_tensor& h, std::uint32_t leaf);
     [[nodiscard]] result<void> place_equal(std::span<const host_tensor> views);
+    /// Where one of a target's tensors that the host builds goes; parameters go behind the blocks of scratch memory.
+    [[nodiscard]] result<std::uint64_t> reserve_built(const host_tensor& h);
     [[nodiscard]] error output_error(const tensor_data& data, std::uint32_t tensor) const;
     void number_storages();
-    /// Room for `bytes`, at `lead` behind a multiple of `alignment`, which may be more than one.
-    [[nodiscard]] result<std::uint64_t> reserve(std::uint32_t target, std::uint64_t lead, std::uint64_t bytes,
-                                                std::uint64_t alignment);
+    /// Room for `bytes` behind what is `used`, at `lead` behind a multiple of `alignment`, which may be more than one.
+    [[nodiscard]] static result<std::uint64_t> reserve(std::uint64_t& used, std::uint64_t lead, std::uint64_t bytes,
+                                                       std::uint64_t alignment);
+    /// The same in a target's memory.
+    [[nodiscard]] result<std::uint64_t> reserve_for(std::uint32_t target, std::uint64_t lead, std::uint64_t bytes,
+                                                    std::uint64_t alignment) {
+        return reserve(plan_.targets[target].bytes, lead, bytes, alignment);
+    }
 
     const upload_plan_options& options_;
     const plan_inputs& inputs_;

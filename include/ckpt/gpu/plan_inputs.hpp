@@ -7,6 +7,7 @@
 // Refuses: tensors without values, casts that do not exist, two tensors of one key, patterns that match no key.
 #pragma once
 
+#include <ckpt/core/index_table.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/gpu/plan_data.hpp>
@@ -40,20 +41,32 @@ struct stored_bytes {
     bool swap_bytes{};
     bool behind_others{};      ///< what lies before it in its file is wanted in another phase
     const tensor_data* view{}; ///< the tensor, where it is made dense: by the device, or if it is sparse; else null
-    const storage_source* source{}; ///< of one that is sparse
-    bool sparse{};                  ///< the tensor uses few of these bytes, as a slice by columns does
+    const storage_source* source{};    ///< of one that is sparse
+    bool sparse{};                     ///< the tensor uses few of these bytes, as a slice by columns does
+    std::uint32_t quantizer{};         ///< of integers that the device dequantises: as of `host_tensor`
+    std::uint32_t numbers{no_numbers}; ///< of these, in `upload_plan_data::numbers`
 };
 
 /// Whether two tensors of the same stored bytes are the same once they are dense. Null: they are so already.
 [[nodiscard]] bool same_view(const tensor_data* a, const tensor_data* b) noexcept;
 
-/// A tensor that the host builds.
+/// What the host builds of a tensor: the tensor, or parameters of its channels.
+enum class host_part : std::uint8_t { tensor, numbers, scales, rounded_scales, zero_points };
+
+/// A tensor that the host builds, as it is or as the numbers that it stands for; or parameters by which the device
+/// dequantises one.
 struct host_tensor {
     std::uint32_t tensor{};
-    const tensor_data* data{};
+    const tensor_data* data{}; ///< what it is made of
     const storage_source* source{};
     std::uint32_t source_number{}; ///< so that two plans of one state_dict are equal
     dtype wanted{};
+    host_part part{};
+    std::uint32_t quantizer{};         ///< of a tensor that is dequantised: 1 for the first one that was met; else 0
+    std::uint32_t numbers{no_numbers}; ///< of parameters, in `upload_plan_data::numbers`
+
+    /// Whether the device needs it before it dequantises.
+    [[nodiscard]] bool is_parameter() const noexcept { return part >= host_part::scales; }
 };
 
 /// What is read together: bytes of a file that are wanted in one phase.
@@ -114,6 +127,7 @@ class plan_inputs {
   private:
     [[nodiscard]] std::uint32_t file_number(const source& from, std::string_view name);
     [[nodiscard]] std::uint32_t source_number(const storage_source* of);
+    [[nodiscard]] std::uint32_t quantizer_number(const tensor_extra* of);
     /// The number of the first pattern of the order that matches the key; how many there are, where none does.
     [[nodiscard]] std::uint32_t phase_of(std::string_view key);
     /// Whether each pattern matches the key of some tensor.
@@ -130,15 +144,20 @@ class plan_inputs {
                                           std::uint32_t target);
     /// A tensor that is a strided view of one storage.
     [[nodiscard]] result<void> add_strided(std::string_view key, const tensor_data& data, const storage_source& from,
-                                           std::uint32_t target);
-    /// The type that the first cast for this key gives.
-    [[nodiscard]] dtype wanted_type(std::string_view key, const tensor_data& data);
+                                           std::uint32_t target, bool dequantises);
+    /// What the first cast for this key makes of `type`.
+    [[nodiscard]] dtype wanted_type(std::string_view key, dtype type);
     /// Finds the tensor's storage in a file or in memory and notes it as used. False where only its source can give
     /// the elements.
     [[nodiscard]] result<bool> find_storage(const tensor_data& data, const storage_source& from, stored_bytes& out);
     /// Whether kernels make a dense tensor of this one.
     [[nodiscard]] bool made_by_device(const tensor_data& data, dtype wanted) const;
-    void build_on_host(std::uint32_t tensor, const tensor_data& data, const storage_source& from);
+    /// Whether kernels make numbers of this quantised one.
+    [[nodiscard]] bool dequantised_by_device(const tensor_data& data, dtype wanted) const;
+    void build_on_host(std::uint32_t tensor, const tensor_data& data, const storage_source& from,
+                       host_part part = host_part::tensor);
+    /// Notes how the device dequantises a tensor, and the parameters of its channels as built by the host.
+    [[nodiscard]] std::uint32_t add_numbers(std::uint32_t tensor, const tensor_data& data, const storage_source& from);
     /// Sparse views whose other bytes no tensor of the target needs are made dense, by the device or the host: else a
     /// slice by columns would take the room of the whole.
     void build_sparse_views();
@@ -152,10 +171,13 @@ class plan_inputs {
     const upload_plan_options& options_;
     upload_plan_data& plan_;
     pattern_list selected_;
+    pattern_list dequantised_;
     std::vector<pattern_list> order_{};
     std::vector<pattern_list> casts_{};
     std::vector<planned_file> files_{1}; // the first one stands for memory
     std::vector<const storage_source*> sources_{};
+    std::vector<const tensor_extra*> quantizers_{};
+    growing_index_table quantizer_numbers_{}; // over these
     std::vector<stored_bytes> stored_{};
     std::size_t unconverted_{0};
     std::vector<host_tensor> on_host_{};

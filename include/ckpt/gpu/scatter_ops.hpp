@@ -11,6 +11,7 @@
 #pragma once
 
 #include <ckpt/gpu/element_ops.hpp>
+#include <ckpt/tensor/dequantize.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/strided.hpp>
 

@@ -87,11 +87,13 @@ class upload_plan {
     [[nodiscard]] int device(std::size_t target) const noexcept;
     /// Bytes of device memory that a target needs.
     [[nodiscard]] std::uint64_t device_bytes(std::size_t target) const noexcept;
-    /// Bytes of device memory that a target needs in addition while the upload runs, for what kernels do: two blocks.
+    /// Bytes of device memory that a target needs in addition while the upload runs, for what kernels do: two blocks,
+    /// and the scales and zero points of what they dequantise by channel.
     [[nodiscard]] std::uint64_t scratch_bytes(std::size_t target) const noexcept;
     /// Bytes that are read from files or memory, each once, and copied without a change.
     [[nodiscard]] std::uint64_t read_bytes() const noexcept;
-    /// Bytes that the host builds by gathering or converting. What kernels build is read, and not counted here.
+    /// Bytes that the host builds by gathering, converting or dequantising, and scales and zero points for kernels.
+    /// What kernels build is read, and not counted here.
     [[nodiscard]] std::uint64_t built_bytes() const noexcept;
     /// The number of pieces of at most `piece_bytes`, each of which is staged at once.
     [[nodiscard]] std::size_t pieces() const noexcept;
@@ -120,10 +122,11 @@ struct upload_plan_access {
 } // namespace detail
 
 /// Plans the upload of several state_dicts to several devices; bytes of a file are read once for all of them.
-/// Tensors with parts (sparse, quantised by channel, wrapped) are uploaded as parts, under "key.part".
+/// Tensors with parts (sparse, quantised by channel, wrapped) are uploaded as parts, under "key.part". Fails with
+/// `packed` where a packed tensor is to be dequantised and is not contiguous.
 /// Fails with the tensor's own error where one has no values, with `conversion` for a cast that does not exist, with
-/// `key_missing` for a pattern of `select` or `order` that matches no key, with `limit` for `alignment` or
-/// `piece_bytes` outside their range. Nothing is left out silently.
+/// `key_missing` for a pattern of `select`, `order` or `dequantize` that matches no key, with `limit` for `alignment`
+/// or `piece_bytes` outside their range. Nothing is left out silently.
 [[nodiscard]] result<upload_plan> plan_upload(std::span<const upload_target> targets,
                                               const upload_plan_options& options = {});
 /// The same for one device.

@@ -41,6 +41,10 @@ struct upload_plan_options {
     /// it does; then all others. Tensors that share bytes come with the first of them. Empty: the order of the files.
     std::vector<pattern> order{};
     std::vector<upload_cast> casts{}; ///< the first one that matches a key counts
+    /// Patterns of keys whose quantised tensors arrive as the numbers that they stand for, those of `copy_dequantized`:
+    /// as float32, or as what a cast for the key makes of float32. Their scales and zero points are not uploaded. Keys
+    /// of other tensors may match, too, and change nothing. Empty: quantised tensors arrive as their integers.
+    std::vector<pattern> dequantize{};
     upload_layout layout{upload_layout::file_image};
     std::uint64_t alignment{256};                      ///< of each tensor; a power of two, 16 to 4,096
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< most bytes of a piece; a multiple of 4,096
@@ -56,8 +60,8 @@ struct upload_target {
 /// How the elements of a tensor get to the device.
 enum class upload_way : std::uint8_t {
     stored, ///< copied from the file without a change
-    host,   ///< the host gathers or converts them while they are staged
-    device  ///< the device converts them, or makes strided ones dense, from what was copied without a change
+    host,   ///< the host gathers, converts or dequantises them while they are staged
+    device  ///< the device converts or dequantises them, or makes strided ones dense, from what was copied as it is
 };
 
 /// How files are read. Where a way does not work, `buffered` is used, and `upload_report::fallback` says why.

@@ -28,7 +28,20 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-enum class gather_op : std::uint8_t { leaf, permute, narrow, reshape, concat, paste, pad, cast, fill, product, times };
+enum class gather_op : std::uint8_t {
+    leaf,
+    permute,
+    narrow,
+    reshape,
+    concat,
+    paste,
+    pad,
+    cast,
+    fill,
+    product,
+    times,
+    dequantize
+};
 
 class storage_readers; // tensor/access.hpp
 
@@ -112,6 +125,14 @@ class gather_plan final : public counted {
     /// The elements, each times the factor of its index in `dimension`, or all times the one factor that there is. As
     /// torch multiplies: in float64 that type's elements, others as float32, each product rounded to the type.
     [[nodiscard]] std::uint32_t times(std::uint32_t of, std::uint32_t dimension, std::span<const double> factors);
+    /// The numbers of a leaf that is a quantised tensor, as `copy_dequantized` gives them: float32.
+    [[nodiscard]] std::uint32_t dequantize(std::uint32_t leaf);
+    /// The scales or the zero points of a quantised tensor's channels, a leaf, as `dequantization` takes them.
+    /// `rounded`: to float32, where torch multiplies as that.
+    [[nodiscard]] std::uint32_t scales(std::uint32_t leaf, bool rounded) {
+        return cast(rounded ? cast(leaf, ckpt::dtype::float32) : leaf, ckpt::dtype::float64);
+    }
+    [[nodiscard]] std::uint32_t zero_points(std::uint32_t leaf);
 
     // ---- reading
 

@@ -6,8 +6,9 @@
 // Refuses: what a file or a storage refuses; values that a cast would lose.
 //
 // A region goes down the plan: each operation says which region of its parts it is, and a leaf copies it from its
-// storage. Beside the destination there is one bounded buffer for each cast, product or unmapped piece on the way.
-// Compressed storages are gone through in their order as far as one read reaches, so that it inflates each once.
+// storage. Beside the destination there are bounded buffers for each cast, product, dequantisation or unmapped piece on
+// the way. Compressed storages are gone through in their order as far as one read reaches, so that it inflates each
+// once.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -46,6 +47,11 @@ class gather_reader {
     [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region,
                                              std::byte* out) const;
     [[nodiscard]] result<void> fetch_times(const gather_node& node, const gather_region& region, std::byte* out) const;
+    [[nodiscard]] result<void> fetch_numbers(const gather_node& node, const gather_region& region,
+                                             std::byte* out) const;
+    /// The integers of a quantised leaf, each in 32 bits. `stored`: room for the elements as they are stored.
+    [[nodiscard]] result<void> fetch_integers(std::uint32_t leaf, const gather_region& region,
+                                              std::vector<std::byte>& stored, std::vector<std::int32_t>& out) const;
 
     /// The order in which pieces of a node go through its storage from its begin to its end.
     [[nodiscard]] axis_order order_of(const gather_node& node) const noexcept;

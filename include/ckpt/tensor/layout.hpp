@@ -66,4 +66,17 @@ enum class qscheme : std::uint8_t {
     return "unknown";
 }
 
+/// How the integers q of a quantised tensor become numbers, (q - zero_point) * scale. Without `scales` one scale is
+/// that of all; else each index of one dimension is a channel with a scale of its own. Where torch multiplies as
+/// float32, scales are rounded to that. Borrows its arrays, which lie in the memory of whoever computes: for
+/// `device_kernels` in that of the device.
+struct dequantization {
+    double scale{1};            ///< without `scales`
+    std::int32_t zero_point{};  ///< without `scales`
+    const double* scales{};     ///< one for each channel; null: all elements have one scale
+    const float* zero_points{}; ///< one for each channel
+    std::uint64_t channels{1};  ///< the size of their dimension, at least 1
+    std::uint64_t inner{1};     ///< elements of each index of it: the product of the sizes behind it, at least 1
+};
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI

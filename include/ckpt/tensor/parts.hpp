@@ -24,6 +24,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace detail {
 
 [[nodiscard]] constexpr bool is_per_channel(qscheme scheme) noexcept { return scheme >= qscheme::per_channel_affine; }
+/// Whether torch rounds the scales of channels to float32 before it multiplies by them.
+[[nodiscard]] constexpr bool has_rounded_scales(qscheme scheme) noexcept {
+    return scheme == qscheme::per_channel_affine_float_qparams;
+}
 
 struct named_data {
     std::string_view name{};

@@ -10,6 +10,7 @@
 
 #include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/result.hpp>
+#include <ckpt/tensor/dequantize.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/parts.hpp>
@@ -17,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -28,6 +30,19 @@ struct value_piece {
     std::uint64_t first{}; ///< number of the first value in the tensor
     std::size_t count{};
 };
+
+/// How the integers of a region of a quantised tensor become numbers; `sizes`: those of the region. Its arrays of
+/// channels are the caller's to set.
+template <class Size>
+[[nodiscard]] dequantization dequantization_of(const tensor_extra& quantizer, std::span<const Size> sizes) noexcept {
+    dequantization out{.scale = to_double(to_float(quantizer.scale)),
+                       .zero_point = static_cast<std::int32_t>(quantizer.zero_point)};
+    if (!is_per_channel(quantizer.scheme)) return out;
+    out.channels = static_cast<std::uint64_t>(sizes[quantizer.axis]);
+    for (const Size size : sizes.subspan(quantizer.axis + std::size_t{1}))
+        out.inner *= static_cast<std::uint64_t>(size);
+    return out;
+}
 
 /// The type of the pieces of a tensor: its own, float32 of a quantised one, the stored integer of an opaque one.
 [[nodiscard]] ckpt::dtype piece_type(const tensor_data& data) noexcept;

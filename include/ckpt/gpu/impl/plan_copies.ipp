@@ -89,7 +89,8 @@ CKPT_DETAIL_DEF void plan_copies::add_copies(std::uint32_t target, const upload_
         const byte_group& from = groups_[i];
         if (from.target != target) continue;
         const std::uint64_t first = (std::max)(from.begin, piece.begin), last = (std::min)(from.end, end);
-        const staged_copy next{target, false, first - piece.begin, last - first, from.to + (first - from.begin)};
+        const staged_copy next{target, copy_place::memory, first - piece.begin, last - first,
+                               from.to + (first - from.begin)};
         const bool is_small = from.moved != 0;
         if (is_small && small_before && add_move(plan_.copies.back(), next, piece)) continue;
         plan_.copies.push_back(next);
@@ -131,7 +132,7 @@ CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint
         const auto& [first, last] = needed[t];
         if (first >= last) continue;
         const std::uint64_t lead = first % scratch_alignment;
-        plan_.copies.push_back({t, true, first - begin, last - first, lead});
+        plan_.copies.push_back({t, copy_place::scratch, first - begin, last - first, lead});
         plan_.targets[t].scratch =
             (std::max)(plan_.targets[t].scratch, align_up(lead + last - first, scratch_alignment));
     }
@@ -152,7 +153,8 @@ CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint
                                .swap_bytes = s.swap_bytes,
                                .view = s.view,
                                .first = element,
-                               .is_last = last == s.end});
+                               .is_last = last == s.end,
+                               .numbers = s.numbers});
     }
 }
 
@@ -168,7 +170,7 @@ CKPT_DETAIL_DEF void add_built_copy(upload_plan_data& plan, const upload_piece& 
     plan.copies.push_back(copy);
 }
 
-CKPT_DETAIL_DEF void add_built_pieces(std::uint32_t phase, const std::vector<built_place>& places,
+CKPT_DETAIL_DEF void add_built_pieces(std::uint32_t phase, copy_place into, const std::vector<built_place>& places,
                                       std::uint64_t alignment, upload_plan_data& plan) {
     const auto empty_piece = [&plan] {
         return upload_piece{.run = no_run, .first_copy = count_of(plan.copies), .first_part = count_of(plan.parts)};
@@ -182,11 +184,13 @@ CKPT_DETAIL_DEF void add_built_pieces(std::uint32_t phase, const std::vector<bui
         plan.built_bytes += piece.bytes;
         piece = empty_piece();
     };
-    const auto first_built = std::partition_point(plan.built.begin(), plan.built.end(),
-                                                  [&](const built_tensor& t) { return t.phase < phase; });
+    const auto is_before = [&](const built_tensor& t) { // in a phase, parameters come first
+        return t.phase != phase ? t.phase < phase : t.into == copy_place::parameters && into == copy_place::memory;
+    };
+    const auto first_built = std::partition_point(plan.built.begin(), plan.built.end(), is_before);
     auto b = static_cast<std::uint32_t>(first_built - plan.built.begin());
     auto own = std::partition_point(places.begin(), places.end(), [&](const built_place& p) { return p.built < b; });
-    for (; b < plan.built.size() && plan.built[b].phase == phase; ++b) {
+    for (; b < plan.built.size() && plan.built[b].phase == phase && plan.built[b].into == into; ++b) {
         built_tensor& t = plan.built[b];
         const std::uint64_t size = itemsize(t.type);
         auto end = own; // behind its places
@@ -200,7 +204,7 @@ CKPT_DETAIL_DEF void add_built_pieces(std::uint32_t phase, const std::vector<bui
             const std::uint64_t n = (std::min)(t.numel - first, (plan.piece_bytes - at) / size);
             plan.parts.push_back({b, first, n, at});
             for (auto place = own; place != end; ++place)
-                add_built_copy(plan, piece, {place->target, false, at, n * size, place->to + first * size});
+                add_built_copy(plan, piece, {place->target, into, at, n * size, place->to + first * size});
             piece.bytes = at + n * size;
             first += n;
         }

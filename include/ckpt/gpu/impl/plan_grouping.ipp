@@ -78,8 +78,8 @@ CKPT_DETAIL_DEF std::uint64_t plan_grouping::lead_of(std::span<const stored_byte
 CKPT_DETAIL_DEF result<void> plan_grouping::place_group(byte_group& group) {
     const std::uint64_t bytes = group.end - group.begin;
     const bool paged = is_image() && bytes >= paged_bytes && (group.begin - group.to) % options_.alignment == 0;
-    const auto room = reserve(group.target, paged ? group.begin : group.to, bytes,
-                              paged ? file::direct_alignment : options_.alignment);
+    const auto room = reserve_for(group.target, paged ? group.begin : group.to, bytes,
+                                  paged ? file::direct_alignment : options_.alignment);
     if (!room) return room.error();
     group.to = *room;
     if (is_image() && bytes < moved_bytes && !groups_.empty()) {
@@ -100,11 +100,11 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_converted() {
         placed_tensor& t = plan_.tensors[s.tensor];
         if (before != nullptr && before->target == s.target && before->file == s.file && before->begin == s.begin &&
             before->end == s.end && before->type == s.type && plan_.tensors[before->tensor].type == t.type &&
-            same_view(before->view, s.view)) {
+            same_view(before->view, s.view) && before->quantizer == s.quantizer) {
             t.offset = plan_.tensors[before->tensor].offset;
             continue;
         }
-        const auto at = reserve(s.target, 0, t.nbytes, options_.alignment);
+        const auto at = reserve_for(s.target, 0, t.nbytes, options_.alignment);
         if (!at) return at.error();
         t.offset = *at;
         converted_.push_back(static_cast<std::uint32_t>(i));
@@ -129,29 +129,56 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_built() {
         if (a.source_number != b.source_number) return a.source_number < b.source_number;
         if (a.data->storage != b.data->storage) return a.data->storage < b.data->storage;
         if (a.data->storage_offset != b.data->storage_offset) return a.data->storage_offset < b.data->storage_offset;
-        return a.wanted != b.wanted ? a.wanted < b.wanted : a.tensor < b.tensor;
+        if (a.wanted != b.wanted) return a.wanted < b.wanted;
+        if (a.part != b.part) return a.part < b.part;
+        return a.quantizer != b.quantizer ? a.quantizer < b.quantizer : a.tensor < b.tensor;
     });
     std::vector<equal_views> all;
     for (std::size_t i = 0; i < order.size(); ++i) {
         const host_tensor& h = order[i];
         const std::uint32_t own = plan_.plan.add_leaf(h.data, h.source);
-        if (i == 0 || order[i - 1].wanted != h.wanted || !plan_.plan.same_view(all.back().leaf, own)) {
-            if (!plan_.plan.in_proportion(own)) return output_error(*h.data, h.tensor);
+        if (i == 0 || order[i - 1].wanted != h.wanted || order[i - 1].part != h.part ||
+            !plan_.plan.same_view(all.back().leaf, own)) {
+            // Parameters are not more than the elements, which the device gets as they are stored.
+            if (!h.is_parameter() && !plan_.plan.in_proportion(own)) return output_error(*h.data, h.tensor);
             all.push_back({own, plan_.tensors[h.tensor].phase, i});
         }
         all.back().phase = (std::min)(all.back().phase, plan_.tensors[h.tensor].phase);
         all.back().end = i + 1;
     }
-    sort_unsorted(all, [](const equal_views& a, const equal_views& b) {
-        return a.phase != b.phase ? a.phase < b.phase : a.first < b.first;
+    sort_unsorted(all, [&](const equal_views& a, const equal_views& b) {
+        if (a.phase != b.phase) return a.phase < b.phase;
+        const bool first = order[a.first].is_parameter();
+        return first != order[b.first].is_parameter() ? first : a.first < b.first;
     });
     for (const equal_views& v : all) {
         const host_tensor& h = order[v.first];
-        plan_.built.push_back({plan_.plan.cast(v.leaf, h.wanted), h.wanted, h.data->numel, v.phase});
+        plan_.built.push_back({.node = node_of(h, v.leaf),
+                               .type = h.wanted,
+                               .numel = h.data->numel,
+                               .phase = v.phase,
+                               .into = h.is_parameter() ? copy_place::parameters : copy_place::memory});
         plan_.built_from += bytes_read_for(*h.data);
         if (auto placed = place_equal(std::span{order}.subspan(v.first, v.end - v.first)); !placed) return placed;
     }
     return {};
+}
+
+CKPT_DETAIL_DEF std::uint32_t plan_grouping::node_of(const host_tensor& h, std::uint32_t leaf) {
+    switch (h.part) {
+    case host_part::numbers: return plan_.plan.cast(plan_.plan.dequantize(leaf), h.wanted);
+    case host_part::scales:
+    case host_part::rounded_scales: return plan_.plan.scales(leaf, h.part == host_part::rounded_scales);
+    case host_part::zero_points: return plan_.plan.zero_points(leaf);
+    default: return plan_.plan.cast(leaf, h.wanted);
+    }
+}
+
+CKPT_DETAIL_DEF result<std::uint64_t> plan_grouping::reserve_built(const host_tensor& h) {
+    const placed_tensor& t = plan_.tensors[h.tensor];
+    return h.is_parameter()
+               ? reserve(plan_.targets[t.target].parameters, 0, bytes_of(h.wanted, h.data->numel), scratch_alignment)
+               : reserve_for(t.target, 0, t.nbytes, options_.alignment);
 }
 
 CKPT_DETAIL_DEF result<void> plan_grouping::place_equal(std::span<const host_tensor> views) {
@@ -160,16 +187,22 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_equal(std::span<const host_ten
     const std::size_t before = built_places_.size();
     for (const host_tensor& h : views) {
         placed_tensor& t = plan_.tensors[h.tensor];
-        t.phase = built.phase;
-        built_uses_.push_back({h.tensor, number});
         std::size_t place = before;
         while (place < built_places_.size() && built_places_[place].target != t.target) ++place;
         if (place == built_places_.size()) {
-            const auto room = reserve(t.target, 0, t.nbytes, options_.alignment);
+            const auto room = reserve_built(h);
             if (!room) return room.error();
             built_places_.push_back({number, t.target, *room});
         }
-        t.offset = built_places_[place].to;
+        const std::uint64_t to = built_places_[place].to;
+        if (h.is_parameter()) {
+            device_numbers& numbers = plan_.numbers[h.numbers];
+            (h.part == host_part::zero_points ? numbers.zero_points : numbers.scales) = to;
+            continue;
+        }
+        t.offset = to;
+        t.phase = built.phase;
+        built_uses_.push_back({h.tensor, number});
     }
     return {};
 }
@@ -205,9 +238,8 @@ CKPT_DETAIL_DEF void plan_grouping::number_storages() {
     plan_.storages = plan_.tensors.empty() ? 0 : next + 1;
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> plan_grouping::reserve(std::uint32_t target, std::uint64_t lead,
+CKPT_DETAIL_DEF result<std::uint64_t> plan_grouping::reserve(std::uint64_t& used, std::uint64_t lead,
                                                              std::uint64_t bytes, std::uint64_t alignment) {
-    std::uint64_t& used = plan_.targets[target].bytes;
     const std::uint64_t at = used + ((lead - used) & (alignment - 1));
     if (bytes > most_memory || at > most_memory - bytes)
         return error{.code = errc::limit, .detail = "the tensors need more device memory than 64 bits can count"};

@@ -3,11 +3,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/hash.hpp>
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/plan_inputs.hpp>
 #include <ckpt/gpu/scatter_ops.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/pieces.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
 #include <algorithm>
@@ -18,7 +20,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF plan_inputs::plan_inputs(const upload_plan_options& options, upload_plan_data& plan)
-    : options_{options}, plan_{plan}, selected_{options.select} {
+    : options_{options}, plan_{plan}, selected_{options.select}, dequantised_{options.dequantize} {
     for (const pattern& p : options.order) order_.emplace_back(std::vector<pattern>{p});
     for (const upload_cast& c : options.casts) casts_.emplace_back(std::vector<pattern>{c.keys});
 }
@@ -38,6 +40,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add(const state_dict_data& weights, st
 CKPT_DETAIL_DEF result<void> plan_inputs::finish() {
     if (auto matched = check_matches(options_.select); !matched) return matched;
     if (auto matched = check_matches(options_.order); !matched) return matched;
+    if (auto matched = check_matches(options_.dequantize); !matched) return matched;
     build_sparse_views();
     if (!options_.order.empty()) join_phases();
     sort_stored();
@@ -76,11 +79,22 @@ CKPT_DETAIL_DEF std::uint32_t plan_inputs::source_number(const storage_source* o
     return static_cast<std::uint32_t>(sources_.size() - 1);
 }
 
+CKPT_DETAIL_DEF std::uint32_t plan_inputs::quantizer_number(const tensor_extra* of) {
+    const auto hash_of = [this](std::uint32_t i) { return mix(reinterpret_cast<std::uintptr_t>(quantizers_[i])); };
+    const std::uint32_t next = count_of(quantizers_);
+    quantizers_.push_back(of);
+    const std::uint32_t found =
+        quantizer_numbers_.insert(hash_of(next), next, [&](std::uint32_t i) { return quantizers_[i] == of; }, hash_of);
+    if (found != next) quantizers_.pop_back();
+    return found + 1;
+}
+
 CKPT_DETAIL_DEF result<void> plan_inputs::add_tensor(std::string_view key, const tensor_data& data,
                                                      const storage_source& from, std::uint32_t target) {
     if (data.refusal != nullptr) return *data.refusal;
     const bool whole = data.kind == layout::strided;
-    if (data.extra != nullptr)
+    const bool dequantises = whole && is_quantised(data) && dequantised_.matches(key);
+    if (data.extra != nullptr && !dequantises)
         for (const named_data& part : data.extra->parts()) {
             std::string name = std::string(key) + '.' + std::string(part.name);
             const std::string_view kept{copy(std::span<const char>{name}), name.size()};
@@ -88,19 +102,19 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_tensor(std::string_view key, const
         }
     if (!whole && data.extra != nullptr && !data.extra->parts().empty()) return {};
     if (auto usable = check_access(&data, &from); !usable) return usable;
-    return add_strided(key, data, from, target);
+    return add_strided(key, data, from, target, dequantises);
 }
 
-CKPT_DETAIL_DEF dtype plan_inputs::wanted_type(std::string_view key, const tensor_data& data) {
+CKPT_DETAIL_DEF dtype plan_inputs::wanted_type(std::string_view key, dtype type) {
     const auto floating = [](dtype t) {
         return info(t).kind == dtype_kind::floating || info(t).kind == dtype_kind::complex;
     };
     for (std::size_t i = 0; i < casts_.size(); ++i) {
         if (!casts_[i].matches(key)) continue;
         const dtype to = options_.casts[i].to;
-        return is_quantised(data) || (floating(to) && !floating(data.type)) ? data.type : to;
+        return floating(to) && !floating(type) ? type : to;
     }
-    return data.type;
+    return type;
 }
 
 inline error no_cast(dtype from, dtype to) {
@@ -109,20 +123,37 @@ inline error no_cast(dtype from, dtype to) {
             .hint = "leave the tensor out of the casts"};
 }
 
+inline error never_checked(const char* what) {
+    return {.code = errc::internal, .detail = str_cat("a tensor that was never checked against its ", what)};
+}
+
+/// Whether each channel of a quantised tensor has a scale and a zero point.
+inline bool has_parameters(const tensor_data& data) noexcept {
+    const tensor_extra& q = *data.extra;
+    if (!is_per_channel(q.scheme)) return true;
+    const auto has_all = [&](const named_data& part) {
+        return part.data.rank == 1 && part.data.shape[0] == data.shape[q.axis];
+    };
+    return q.axis < data.rank && q.count == 2 && has_all(q.first[0]) && has_all(q.first[1]);
+}
+
 CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, const tensor_data& data,
-                                                      const storage_source& from, std::uint32_t target) {
+                                                      const storage_source& from, std::uint32_t target,
+                                                      bool dequantises) {
+    const bool integers = is_quantised(data) && !dequantises;
+    const dtype type = dequantises ? dtype::float32 : data.type;
     placed_tensor placed{.key = key,
-                         .type = wanted_type(key, data),
+                         .type = integers ? type : wanted_type(key, type),
                          .target = target,
                          .rank = data.rank,
                          .phase = order_.empty() ? 0 : phase_of(key),
                          .shape = copy(data.sizes()),
                          .strides = copy(data.steps()),
                          .numel = data.numel};
-    if (is_quantised(data) && !is_per_channel(data.extra->scheme)) placed.quantised = data.extra;
-    const bool casts = placed.type != data.type;
-    if (casts && (bits(data.type) < 8 || !is_convertible(data.type, placed.type)))
-        return no_cast(data.type, placed.type);
+    if (integers && !is_per_channel(data.extra->scheme)) placed.quantised = data.extra;
+    if (placed.type != type && (bits(type) < 8 || !is_convertible(type, placed.type)))
+        return no_cast(type, placed.type);
+    if (dequantises && !has_parameters(data)) return never_checked("quantizer");
     if (data.numel == 0) {
         make_dense(placed, data);
         plan_.tensors.push_back(placed);
@@ -130,9 +161,11 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
     }
     const std::size_t width = bits(data.type);
     const bool dense = is_contiguous(data);
-    if (width < 8 && (!dense || data.storage_offset * width % 8 != 0)) return packed_error(data.type);
+    if (width < 8 && (!dense || (!dequantises && data.storage_offset * width % 8 != 0))) return packed_error(data.type);
     const bool foreign = from.order(data.storage) != native_order() && info(data.type).component_bytes > 1;
-    const bool by_device = (casts || foreign) && made_by_device(data, placed.type);
+    const bool casts = placed.type != data.type;
+    const bool by_device = dequantises ? dequantised_by_device(data, placed.type)
+                                       : (casts || foreign) && made_by_device(data, placed.type);
     stored_bytes bytes{.tensor = count_of(plan_.tensors),
                        .target = target,
                        .phase = placed.phase,
@@ -149,15 +182,14 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
     bytes.aligned = (bytes.storage & (unit - 1)) == 0;
     // A device loads whole elements: where a file has them at odd places, the host moves them.
     if (by_device && !bytes.aligned) stored = false;
-    if (!stored && width < 8) return packed_error(data.type);
+    if (!stored && width < 8 && !dequantises) return packed_error(data.type);
     if (!stored) {
         plan_.tensors.push_back(placed);
-        build_on_host(bytes.tensor, data, from);
+        build_on_host(bytes.tensor, data, from, dequantises ? host_part::numbers : host_part::tensor);
         return {};
     }
     std::uint64_t end = 0;
-    if (!bytes_needed(data, end))
-        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    if (!bytes_needed(data, end)) return never_checked("storage");
     bytes.begin = bytes.storage + data.storage_offset * width / 8;
     bytes.end = bytes.storage + end;
     bytes.sparse = !by_device && !dense && bytes_of(data.type, data.numel) < (bytes.end - bytes.begin) / 4 * 3;
@@ -166,6 +198,10 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
     placed.way = by_device ? upload_way::device : upload_way::stored;
     placed.nbytes = bytes.end - bytes.begin;
     if (by_device) make_dense(placed, data);
+    if (dequantises) {
+        bytes.quantizer = quantizer_number(data.extra);
+        bytes.numbers = add_numbers(bytes.tensor, data, from);
+    }
     stored_.push_back(bytes);
     plan_.tensors.push_back(placed);
     return {};
@@ -204,12 +240,43 @@ CKPT_DETAIL_DEF bool plan_inputs::made_by_device(const tensor_data& data, dtype 
            nested_view::make(data.sizes(), data.steps(), view);
 }
 
+CKPT_DETAIL_DEF bool plan_inputs::dequantised_by_device(const tensor_data& data, dtype wanted) const {
+    const device_kernels* const k = options_.kernels;
+    return k != nullptr && k->dequantize != nullptr && bits(data.type) >= 8 && is_contiguous(data) &&
+           (wanted == dtype::float32 || k->can_cast(dtype::float32, wanted));
+}
+
+CKPT_DETAIL_DEF std::uint32_t plan_inputs::add_numbers(std::uint32_t tensor, const tensor_data& data,
+                                                       const storage_source& from) {
+    const tensor_extra& quantizer = *data.extra;
+    const std::uint32_t out = count_of(plan_.numbers);
+    plan_.numbers.push_back({&quantizer, dequantization_of(quantizer, data.sizes())});
+    if (!is_per_channel(quantizer.scheme)) return out;
+    host_tensor parameters{.tensor = tensor, .source = &from, .source_number = source_number(&from), .numbers = out};
+    parameters.data = &quantizer.first[0].data;
+    parameters.wanted = dtype::float64;
+    parameters.part = has_rounded_scales(quantizer.scheme) ? host_part::rounded_scales : host_part::scales;
+    on_host_.push_back(parameters);
+    parameters.data = &quantizer.first[1].data;
+    parameters.wanted = dtype::float32;
+    parameters.part = host_part::zero_points;
+    on_host_.push_back(parameters);
+    plan_.unchecked += 2;
+    return out;
+}
+
 CKPT_DETAIL_DEF void plan_inputs::build_on_host(std::uint32_t tensor, const tensor_data& data,
-                                                const storage_source& from) {
+                                                const storage_source& from, host_part part) {
     placed_tensor& placed = plan_.tensors[tensor];
     placed.way = upload_way::host;
     make_dense(placed, data);
-    on_host_.push_back({tensor, &data, &from, source_number(&from), placed.type});
+    on_host_.push_back({.tensor = tensor,
+                        .data = &data,
+                        .source = &from,
+                        .source_number = source_number(&from),
+                        .wanted = placed.type,
+                        .part = part,
+                        .quantizer = part == host_part::numbers ? quantizer_number(data.extra) : 0});
     // A checksum is that of the bytes as they lie in the file; a gather reads parts of them, and in another order.
     ++plan_.unchecked;
 }
@@ -306,6 +373,7 @@ CKPT_DETAIL_DEF void plan_inputs::sort_stored() {
         if (a.end != b.end) return a.end > b.end;
         if (a.type != b.type) return a.type < b.type;
         if (wanted(a) != wanted(b)) return wanted(a) < wanted(b);
+        if (a.quantizer != b.quantizer) return a.quantizer < b.quantizer;
         return same_view(a.view, b.view) ? a.tensor < b.tensor : is_view_before(a.view, b.view);
     });
     while (unconverted_ < stored_.size() && !stored_[unconverted_].converted) ++unconverted_;

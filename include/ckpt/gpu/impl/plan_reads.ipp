@@ -14,8 +14,9 @@ CKPT_DETAIL_DEF void plan_reads::run() {
     find_runs();
     std::uint32_t r = 0;
     for (std::uint32_t phase = 0; phase < plan_.phases; ++phase) {
+        add_built_pieces(phase, copy_place::parameters, grouping_.built_places(), options_.alignment, plan_);
         for (; r < runs_.size() && runs_[r].of.phase == phase; ++r) cut_pieces(r);
-        add_built_pieces(phase, grouping_.built_places(), options_.alignment, plan_);
+        add_built_pieces(phase, copy_place::memory, grouping_.built_places(), options_.alignment, plan_);
     }
     for (const built_use& use : grouping_.built_uses())
         plan_.tensors[use.tensor].pieces = plan_.built[use.built].pieces;

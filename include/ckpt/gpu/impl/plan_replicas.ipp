@@ -28,11 +28,15 @@ template <class T, class Same>
 
 [[nodiscard]] inline bool is_filled_alike(const upload_plan_data& plan, std::uint32_t a, std::uint32_t b) {
     const auto same_copy = [](const staged_copy& x, const staged_copy& y) {
-        return x.to_scratch == y.to_scratch && x.from == y.from && x.bytes == y.bytes && x.to == y.to;
+        return x.into == y.into && x.from == y.from && x.bytes == y.bytes && x.to == y.to;
     };
-    const auto same_cast = [](const device_cast& x, const device_cast& y) {
+    const auto same_numbers = [&](std::uint32_t x, std::uint32_t y) {
+        return x == y || (x != no_numbers && y != no_numbers && plan.numbers[x] == plan.numbers[y]);
+    };
+    const auto same_cast = [&](const device_cast& x, const device_cast& y) {
         return x.from == y.from && x.to == y.to && x.count == y.count && x.type == y.type && x.wanted == y.wanted &&
-               x.swap_bytes == y.swap_bytes && x.view == y.view && x.first == y.first && x.is_last == y.is_last;
+               x.swap_bytes == y.swap_bytes && x.view == y.view && x.first == y.first && x.is_last == y.is_last &&
+               same_numbers(x.numbers, y.numbers);
     };
     return std::all_of(plan.pieces.begin(), plan.pieces.end(), [&](const upload_piece& p) {
         return same_items(plan.copies_of(p), a, b, same_copy) && same_items(plan.casts_of(p), a, b, same_cast);

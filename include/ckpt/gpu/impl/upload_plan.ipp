@@ -49,7 +49,7 @@ CKPT_DETAIL_DEF std::uint64_t upload_plan::device_bytes(std::size_t target) cons
     return data_->targets[target].bytes;
 }
 CKPT_DETAIL_DEF std::uint64_t upload_plan::scratch_bytes(std::size_t target) const noexcept {
-    return detail::scratch_blocks * data_->targets[target].scratch;
+    return data_->targets[target].temporary();
 }
 CKPT_DETAIL_DEF std::uint64_t upload_plan::read_bytes() const noexcept { return data_->read_bytes; }
 CKPT_DETAIL_DEF std::uint64_t upload_plan::built_bytes() const noexcept { return data_->built_bytes; }

@@ -8,6 +8,7 @@
 #include <ckpt/state/gather_read.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/strided.hpp>
 
 #include <algorithm>
@@ -201,6 +202,27 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::times(std::uint32_t of, std::uint32_
     out.factors = copy(factors);
     out.one_factor = factors.size() == 1;
     return add(out);
+}
+
+CKPT_DETAIL_RARE std::uint32_t gather_plan::dequantize(std::uint32_t leaf) {
+    const gather_node from = nodes_[leaf];
+    const tensor_extra& quantizer = *from.data->extra;
+    std::vector<std::uint32_t> parts{leaf};
+    if (is_per_channel(quantizer.scheme)) {
+        parts.push_back(scales(add_leaf(&quantizer.first[0].data, from.source), has_rounded_scales(quantizer.scheme)));
+        parts.push_back(zero_points(add_leaf(&quantizer.first[1].data, from.source)));
+    }
+    gather_node out = over(gather_op::dequantize, leaf, from.sizes());
+    out.parts = copy(std::span<const std::uint32_t>{parts});
+    out.count = static_cast<std::uint32_t>(parts.size());
+    for (const std::uint32_t part : parts) out.depth = (std::max)(out.depth, nodes_[part].depth + 1);
+    out.type = ckpt::dtype::float32;
+    return add(out);
+}
+
+CKPT_DETAIL_RARE std::uint32_t gather_plan::zero_points(std::uint32_t leaf) {
+    const bool integers = info(nodes_[leaf].type).kind == dtype_kind::integer; // torch has them as int64
+    return cast(integers ? cast(leaf, ckpt::dtype::int64) : leaf, ckpt::dtype::float32);
 }
 
 CKPT_DETAIL_RARE result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,

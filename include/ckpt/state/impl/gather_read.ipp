@@ -9,6 +9,7 @@
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/pieces.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/tensor/strided.hpp>
 #include <ckpt/tensor/tensor.hpp>
@@ -62,6 +63,7 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch(std::uint32_t of, const gathe
     case gather_op::fill: fetch_value(node, region, out); return {};
     case gather_op::product: return fetch_product(node, region, out);
     case gather_op::times: return fetch_times(node, region, out);
+    case gather_op::dequantize: return fetch_numbers(node, region, out);
     }
     return error{.code = errc::internal, .detail = "a gather plan with an unknown operation"};
 }
@@ -417,6 +419,73 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_times(const gather_node& node
         return {};
     };
     return each_part(region, order_of(node), stored_part_bytes / size, 0, staged);
+}
+
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_integers(std::uint32_t leaf, const gather_region& region,
+                                                            std::vector<std::byte>& stored,
+                                                            std::vector<std::int32_t>& out) const {
+    const gather_node& node = plan_.node(leaf);
+    const auto n = static_cast<std::size_t>(region.count());
+    out.resize(n);
+    if (bits(node.type) >= 8) {
+        gather_region dense = region;
+        dense.make_dense();
+        stored.resize(n * itemsize(node.type));
+        if (auto done = fetch(leaf, dense, stored.data()); !done) return done;
+        load_integers(node.type, stored.data(), n, out.data());
+        return {};
+    }
+    if (auto usable = check_access(node.data, node.source); !usable) return usable;
+    auto access = open_storage(*node.data, *node.source, true, &leaves_);
+    if (!access) return std::move(access).failure();
+    std::array<std::int64_t, 64> sizes{};
+    tensor_data part = *node.data;
+    part.shape = sizes.data();
+    part.numel = n;
+    for (std::uint32_t i = 0; i < region.rank; ++i) {
+        sizes[i] = static_cast<std::int64_t>(region.size[i]);
+        part.storage_offset += region.start[i] * static_cast<std::uint64_t>(part.strides[i]);
+    }
+    return unpack_parts(part, *access, part_bytes,
+                        [&](const std::byte* values, std::uint64_t first, std::uint64_t count) {
+                            load_integers(ckpt::dtype::quint8, values, static_cast<std::size_t>(count),
+                                          out.data() + static_cast<std::size_t>(first));
+                        });
+}
+
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_numbers(const gather_node& node, const gather_region& region,
+                                                           std::byte* out) const {
+    const tensor_extra& quantizer = *plan_.node(node.parts[0]).data->extra;
+    std::vector<std::byte> stored;
+    std::vector<std::int32_t> integers;
+    std::vector<float> numbers;
+    std::vector<double> scales;
+    std::vector<float> zero_points;
+    const auto fetch_channels = [&](const gather_region& part) -> result<void> {
+        gather_region channels;
+        channels.rank = 1;
+        channels.start[0] = part.start[quantizer.axis];
+        channels.size[0] = part.size[quantizer.axis];
+        channels.make_dense();
+        scales.resize(static_cast<std::size_t>(channels.size[0]));
+        zero_points.resize(scales.size());
+        if (auto done = fetch(node.parts[1], channels, reinterpret_cast<std::byte*>(scales.data())); !done) return done;
+        return fetch(node.parts[2], channels, reinterpret_cast<std::byte*>(zero_points.data()));
+    };
+    const auto staged = [&](const gather_region& part, std::uint64_t offset) -> result<void> {
+        if (auto done = fetch_integers(node.parts[0], part, stored, integers); !done) return done;
+        dequantization how = dequantization_of(quantizer, std::span{part.size}.first(part.rank));
+        if (is_per_channel(quantizer.scheme)) {
+            if (auto done = fetch_channels(part); !done) return done;
+            how.scales = scales.data();
+            how.zero_points = zero_points.data();
+        }
+        numbers.resize(integers.size());
+        dequantize(how, 0, integers.data(), integers.size(), numbers.data());
+        scatter(part, sizeof(float), reinterpret_cast<const std::byte*>(numbers.data()), out + offset * sizeof(float));
+        return {};
+    };
+    return each_part(region, order_of(node), stored_part_bytes / sizeof(float), 0, staged);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -18,82 +18,52 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Widens `n` contiguous quantised elements to 32 bits.
-inline void load_integers(ckpt::dtype type, const std::byte* in, std::size_t n, std::int32_t* out) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-        if (type == ckpt::dtype::qint32)
-            out[i] = static_cast<std::int32_t>(load<std::uint32_t>(in + 4 * i, native_order()));
-        else if (type == ckpt::dtype::qint8) out[i] = static_cast<std::int8_t>(std::to_integer<std::uint8_t>(in[i]));
-        else out[i] = std::to_integer<std::int32_t>(in[i]);
-    }
-}
-
 /// Converts quantised integers to numbers, in row-major order.
 class dequantizer {
   public:
     [[nodiscard]] static result<dequantizer> make(const tensor_data& data, const storage_source* source);
 
-    /// Converts the next `n` elements, with torch's arithmetic. Per tensor, the difference is of integers. Per channel,
-    /// it is of float32, and the product is of float64, or of float32 where the parameters are floating.
-    void next(const std::int32_t* in, std::size_t n, float* out) noexcept;
+    /// Converts the next `n` elements.
+    void next(const std::int32_t* in, std::size_t n, float* out) noexcept {
+        how_.scales = scales_.empty() ? nullptr : scales_.data();
+        how_.zero_points = zeros_.data();
+        dequantize(how_, std::exchange(done_, done_ + n), in, n, out);
+    }
 
   private:
-    qscheme scheme_{};
-    float scale_{};
-    std::uint32_t zero_point_{};
+    dequantization how_{};
     std::vector<double> scales_{};
     std::vector<float> zeros_{};
-    std::uint64_t inner_{1}; // elements for each index of the axis
-    std::uint64_t at_{0};
-    std::size_t channel_{0};
+    std::uint64_t done_{0};
 };
 
 CKPT_DETAIL_RARE result<dequantizer> dequantizer::make(const tensor_data& data, const storage_source* source) {
     dequantizer out;
     const tensor_extra& extra = *data.extra;
-    out.scheme_ = extra.scheme;
-    out.scale_ = static_cast<float>(extra.scale);
-    out.zero_point_ = static_cast<std::uint32_t>(static_cast<std::int32_t>(extra.zero_point));
+    out.how_ = dequantization_of(extra, data.sizes());
     if (!is_per_channel(extra.scheme)) return out;
-    for (std::uint32_t i = extra.axis + 1; i < data.rank; ++i) out.inner_ *= static_cast<std::uint64_t>(data.shape[i]);
     const auto channels = static_cast<std::size_t>(extra.first[0].data.numel);
+    out.how_.channels = channels; // at the edges of a tensor, of two dimensions
     out.scales_.resize(channels);
     out.zeros_.resize(channels);
-    if (extra.scheme != qscheme::per_channel_affine_float_qparams) {
-        std::vector<std::int64_t> integers(channels);
-        if (auto read = copy_tensor(&extra.first[1].data, source, ckpt::dtype::int64, false,
-                                    reinterpret_cast<std::byte*>(integers.data()), channels);
-            !read)
-            return std::move(read).failure();
-        for (std::size_t i = 0; i < channels; ++i) out.zeros_[i] = static_cast<float>(integers[i]);
-    } else if (auto read = copy_tensor(&extra.first[1].data, source, ckpt::dtype::float32, false,
-                                       reinterpret_cast<std::byte*>(out.zeros_.data()), channels);
-               !read) {
-        return std::move(read).failure();
+    const auto read = [&](const tensor_data& part, ckpt::dtype type, auto& to) {
+        return copy_tensor(&part, source, type, false, reinterpret_cast<std::byte*>(to.data()), channels);
+    };
+    if (has_rounded_scales(extra.scheme)) {
+        std::vector<float> scales(channels);
+        if (auto done = read(extra.first[0].data, ckpt::dtype::float32, scales); !done)
+            return std::move(done).failure();
+        for (std::size_t i = 0; i < channels; ++i) out.scales_[i] = to_double(scales[i]);
+        if (auto done = read(extra.first[1].data, ckpt::dtype::float32, out.zeros_); !done)
+            return std::move(done).failure();
+        return out;
     }
-    if (auto read = copy_tensor(&extra.first[0].data, source, ckpt::dtype::float64, false,
-                                reinterpret_cast<std::byte*>(out.scales_.data()), channels);
-        !read)
-        return std::move(read).failure();
+    std::vector<std::int64_t> zeros(channels);
+    if (auto done = read(extra.first[1].data, ckpt::dtype::int64, zeros); !done) return std::move(done).failure();
+    for (std::size_t i = 0; i < channels; ++i) out.zeros_[i] = static_cast<float>(zeros[i]);
+    if (auto done = read(extra.first[0].data, ckpt::dtype::float64, out.scales_); !done)
+        return std::move(done).failure();
     return out;
-}
-
-CKPT_DETAIL_RARE void dequantizer::next(const std::int32_t* in, std::size_t n, float* out) noexcept {
-    if (!is_per_channel(scheme_)) {
-        for (std::size_t i = 0; i < n; ++i)
-            out[i] =
-                static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(in[i]) - zero_point_)) * scale_;
-        return;
-    }
-    for (std::size_t i = 0; i < n; ++i) {
-        const float distance = static_cast<float>(in[i]) - zeros_[channel_];
-        if (scheme_ == qscheme::per_channel_affine_float_qparams)
-            out[i] = distance * static_cast<float>(scales_[channel_]);
-        else out[i] = static_cast<float>(static_cast<double>(distance) * scales_[channel_]);
-        if (++at_ < inner_) continue;
-        at_ = 0;
-        if (++channel_ == scales_.size()) channel_ = 0;
-    }
 }
 
 CKPT_DETAIL_RARE ckpt::dtype piece_type(const tensor_data& data) noexcept {
