@@ -5,6 +5,7 @@
 
 #include <ckpt/cuda_gds.hpp>
 #include <ckpt/folder.hpp>
+#include <ckpt/tensor/quantized.hpp>
 
 #include <cstring>
 #include <filesystem>
@@ -60,6 +61,9 @@ std::vector<way> all_ways(const ckpt::direct_reader* storage) {
             out.push_back(
                 {kernels != nullptr ? "cast on the device" : "cast on the host",
                  {.casts = {{"**", to}}, .kernels = kernels, .readers = 2, .slots = 4, .piece_bytes = 4'096}});
+    for (const ckpt::device_kernels* kernels : {device_kernels(), static_cast<const ckpt::device_kernels*>(nullptr)})
+        out.push_back({kernels != nullptr ? "dequantised on the device" : "dequantised on the host",
+                       {.dequantize = {"**"}, .kernels = kernels, .readers = 2, .slots = 4, .piece_bytes = 4'096}});
     return out;
 }
 
@@ -96,7 +100,11 @@ void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& fr
         bool good = t.data == nullptr && origin->numel() == 0;
         if (t.data != nullptr) {
             std::vector<std::byte> want(origin->numel() * ckpt::itemsize(t.dtype));
-            good = origin->copy_as(t.dtype, std::span(want)).has_value() && want == fetched(t);
+            const bool numbers = origin->quantizer() && t.dtype == ckpt::dtype::float32;
+            const auto copied =
+                numbers ? ckpt::copy_dequantized(*origin, {reinterpret_cast<float*>(want.data()), origin->numel()})
+                        : origin->copy_as(t.dtype, std::span(want));
+            good = copied.has_value() && want == fetched(t);
         }
         ++(good ? so_far.passed : so_far.failed);
         if (!good) std::printf("WRONG: %s, %s\n", what.c_str(), std::string(key).c_str());
