@@ -107,7 +107,8 @@ TEST_CASE("host: quantised tensors become their numbers, from files of either by
                             .value();
                     CHECK(loaded.weights.size() == weights.size());
                     for (const auto [key, tensor] : loaded.weights) {
-                        CAPTURE(std::string(key));
+                        const std::string name(key); // Clang 14 captures no structured binding
+                        CAPTURE(name);
                         CHECK(tensor.dtype() == (key == "wide" ? bf16 : key == "slice" ? ckpt::dtype::float16 : f32));
                         CHECK(!tensor.quantizer().has_value());
                         CHECK(values_of(tensor, tensor.dtype()) == numbers_of(weights.at(key).value(), tensor.dtype()));

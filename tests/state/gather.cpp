@@ -436,7 +436,8 @@ TEST_CASE("the numbers of quantised tensors, in any range, and under other opera
         std::mt19937 random{5}; // NOLINT: the same numbers each time
         for (const auto [key, tensor] : weights) {
             if (!tensor.quantizer() || tensor.numel() == 0) continue;
-            CAPTURE(std::string(key));
+            const std::string name(key); // Clang 14 captures no structured binding
+            CAPTURE(name);
             gather_plan plan;
             const std::uint32_t leaf =
                 plan.add_leaf(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor));
