@@ -131,10 +131,10 @@ MUTANTS = {
         "",
     ),
     "memory_of_the_caller_is_read_into_early": (
-        "                if (past_host_)\n"
-        "                    if (const int code = api_.synchronise(target.stream); code != 0)",
-        "                if (past_host_ && target.owned)\n"
-        "                    if (const int code = api_.synchronise(target.stream); code != 0)",
+        "        for (auto& target : memory_.targets())\n"
+        "            if (const int code = api_.synchronise(target.stream); code != 0)",
+        "        for (auto& target : memory_.targets())\n"
+        "            if (const int code = target.owned ? api_.synchronise(target.stream) : 0; code != 0)",
     ),
     "event_of_one_device_at_the_end": (
         "        if (const int code = api.record(target.done, target.stream);",
@@ -400,12 +400,12 @@ MUTANTS = {
         "        if (t.memory == nullptr || t.owned) return {};",
     ),
     "scratch_of_an_allocator_is_written_early": (
-        "        if (wanted.scratch != 0 && !t.origin)\n"
-        "            if (auto made = make_scratch(t, wanted.temporary()); !made) return made;\n"
-        "        return follow_caller(t);",
-        "        if (auto ordered = follow_caller(t); !ordered) return ordered;\n"
-        "        if (wanted.scratch != 0 && !t.origin) return make_scratch(t, wanted.temporary());\n"
-        "        return {};",
+        "            if (wanted.scratch != 0 && !t.origin)\n"
+        "                if (auto made = make_scratch(t, wanted.temporary()); !made) return made;\n"
+        "            if (auto behind = follow_caller(t); !behind) return behind;\n",
+        "            if (auto behind = follow_caller(t); !behind) return behind;\n"
+        "            if (wanted.scratch != 0 && !t.origin)\n"
+        "                if (auto made = make_scratch(t, wanted.temporary()); !made) return made;\n",
     ),
     "an_allocator_gets_its_memory_back_in_another_order": (
         "allocator_.release(allocator_.context, memory, static_cast<std::size_t>(bytes), t.device, "

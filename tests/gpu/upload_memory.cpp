@@ -471,25 +471,66 @@ TEST_CASE("upload: a failure to free what a pool keeps is told, and the pages st
 }
 
 #if defined(__linux__)
+/// What is read since then, of a file of pieces of 1 MiB.
+struct first_reads {
+    std::uint64_t before{bytes_read()}; // which itself reads some hundred bytes
+    std::uint64_t read{0};
+
+    static upload_options pieces() {
+        upload_options out;
+        out.piece_bytes = std::uint64_t{1} << 20;
+        out.slots = 3;
+        out.readers = 2;
+        return out;
+    }
+    void wait() {
+        for (int i = 0; i < 2'000 && (read = bytes_read() - before) < (std::uint64_t{2} << 20); ++i)
+            std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+};
+
+TEST_CASE("upload: the first pieces are read while device memory is allocated") {
+    const std::size_t sizes[]{std::size_t{4} << 20};
+    const opened file{safetensors_of(sizes, 0)};
+    for (const bool refused : {false, true}) {
+        cuda_double::reset({.how = mode::lazy});
+        {
+            struct slow_memory : engine_memory {
+                first_reads reads{};
+                static void* allocate_late(void* context, std::size_t bytes, int device, void* stream) {
+                    static_cast<slow_memory*>(static_cast<engine_memory*>(context))->reads.wait();
+                    return engine_memory::allocate(context, bytes, device, stream);
+                }
+            } memory;
+            if (refused) memory.left = 0;
+            const ckpt::device_allocator slow{static_cast<engine_memory*>(&memory), &slow_memory::allocate_late,
+                                              &engine_memory::release};
+            upload_options options = first_reads::pieces();
+            options.allocator = &slow;
+            auto there = upload(file.weights, options);
+            CHECK(memory.reads.read >= std::uint64_t{2} << 20);
+            if (refused) {
+                CHECK(there.error().code == errc::device_memory);
+            } else {
+                REQUIRE(there->wait());
+                compare(*there, file.weights);
+            }
+        }
+        clean_end();
+    }
+}
+
 TEST_CASE("upload: the first pieces are read while the ring is pinned, and move with it where the runtime allocates") {
     const std::size_t sizes[]{std::size_t{4} << 20};
     const opened file{safetensors_of(sizes, 0)};
     for (const bool refused : {false, true}) {
-        std::uint64_t read = 0;
-        const std::uint64_t before = bytes_read(); // which itself reads some hundred bytes
-        const auto wait_for_reads = [&] {
-            for (int i = 0; i < 2'000 && (read = bytes_read() - before) < (std::uint64_t{2} << 20); ++i)
-                std::this_thread::sleep_for(std::chrono::milliseconds{1});
-        };
-        cuda_double::reset(
-            {.how = mode::lazy, .most_registered = refused ? 0 : ~std::size_t{0}, .registering = wait_for_reads});
+        first_reads reads;
+        cuda_double::reset({.how = mode::lazy, .most_registered = refused ? 0 : ~std::size_t{0}, .registering = [&] {
+                                reads.wait();
+                            }});
         {
-            upload_options options;
-            options.piece_bytes = std::uint64_t{1} << 20;
-            options.slots = 3;
-            options.readers = 2;
-            auto there = upload(file.weights, options).value();
-            CHECK(read >= std::uint64_t{2} << 20);
+            auto there = upload(file.weights, first_reads::pieces()).value();
+            CHECK(reads.read >= std::uint64_t{2} << 20);
             CHECK(there.report().pinning.empty() == !refused);
             REQUIRE(there.wait());
             compare(there, file.weights);

@@ -113,7 +113,7 @@ template <device_api Api> class device_memory final : public counted {
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
     upload_report report{};
 
-    /// Makes streams, memory and slots. `streams`: of the caller's, one for each target, or none: the default ones.
+    /// Makes streams and slots. `streams`: of the caller's, one for each target, or none: the default ones.
     /// On failure the destructor undoes what was done.
     [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options,
                                        std::span<const typename Api::stream> streams) {
@@ -122,7 +122,7 @@ template <device_api Api> class device_memory final : public counted {
         targets_.resize(plan_->targets.size());
         for (std::uint32_t i = 0; i < targets_.size(); ++i) {
             if (!streams.empty()) targets_[i].caller = streams[i];
-            if (auto ready = prepare_target(scope, i, options); !ready) return ready;
+            if (auto ready = prepare_target(scope, i); !ready) return ready;
         }
         if constexpr (Api::is_host) return {};
         const std::size_t used = (std::min)(std::size_t{options.slots < 1 ? 1 : options.slots}, plan_->pieces.size());
@@ -139,6 +139,20 @@ template <device_api Api> class device_memory final : public counted {
                     return api_.failure(device_call::make_event, code);
                 s.made[i] = true;
             }
+        }
+        return {};
+    }
+    /// Makes the memory of all targets, and what conversions need; readers may fill slots meanwhile. As `prepare` on
+    /// failure.
+    [[nodiscard]] result<void> make_memory(device_scope<Api>& scope, const engine_options& options) {
+        for (std::uint32_t i = 0; i < targets_.size(); ++i) {
+            target& t = targets_[i];
+            const auto& wanted = plan_->targets[i];
+            if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
+            if (auto made = make_memory(t, i, options); !made) return made;
+            if (wanted.scratch != 0 && !t.origin)
+                if (auto made = make_scratch(t, wanted.temporary()); !made) return made;
+            if (auto behind = follow_caller(t); !behind) return behind;
         }
         return {};
     }
@@ -234,21 +248,16 @@ template <device_api Api> class device_memory final : public counted {
     }
 
   private:
-    [[nodiscard]] result<void> prepare_target(device_scope<Api>& scope, std::uint32_t i,
-                                              const engine_options& options) {
+    [[nodiscard]] result<void> prepare_target(device_scope<Api>& scope, std::uint32_t i) {
         target& t = targets_[i];
-        const auto& wanted = plan_->targets[i];
-        t.device = wanted.device;
+        t.device = plan_->targets[i].device;
         if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
         if (const int code = api_.make_stream(t.stream); code != 0) return api_.failure(device_call::make_stream, code);
         t.has_stream = true;
         if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
         t.has_done = true;
         find_origin(i);
-        if (auto made = make_memory(t, i, options); !made) return made;
-        if (wanted.scratch != 0 && !t.origin)
-            if (auto made = make_scratch(t, wanted.temporary()); !made) return made;
-        return follow_caller(t);
+        return {};
     }
     /// Finds the nearest target before this one that has the same tensors, on a device whose memory the current one can
     /// read: so that each but the first is copied from its neighbour, and all links work at once.

@@ -107,20 +107,32 @@ template <device_api Api> class upload_engine {
         if constexpr (Api::is_host) {
             if (options_.source == upload_source::mapped || options_.source == upload_source::gpu_direct)
                 reason_ = "the host reads straight into its own memory";
+            return make_memory(scope);
         } else {
             mapped_ = options_.source == upload_source::mapped;
             past_host_ = options_.source == upload_source::gpu_direct;
             if (mapped_) find_shared_pages();
             if (past_host_) open_past_host();
-            if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.make_ring();
-            // Memory of cudaMallocAsync is there once its stream has reached the allocation, and memory of the caller's
-            // is free once the caller's work is done: a direct_reader, which knows no stream, has to wait for that.
-            for (auto& target : memory_.targets())
-                if (past_host_)
-                    if (const int code = api_.synchronise(target.stream); code != 0)
-                        return api_.failure(device_call::synchronise, code);
-            if (past_host_) add_memory(scope);
+            if (past_host_) return prepare_past_host(scope);
+            return mapped_ || memory_.slots().empty() ? result<void>{} : memory_.make_ring();
         }
+    }
+    /// Makes the memory of the targets: before anything is read where that goes straight there, else beside the first
+    /// reads.
+    [[nodiscard]] result<void> make_memory(device_scope<Api>& scope) {
+        if (auto made = memory_.make_memory(scope, options_); !made) return made;
+        has_memory_ = true;
+        if (options_.watch == nullptr || options_.watch->prepared()) return {};
+        return error{.code = errc::cancelled, .detail = "cancel() said so before anything was copied"};
+    }
+    /// Memory of cudaMallocAsync is there once its stream has reached the allocation, and memory of the caller's is
+    /// free once the caller's work is done: a direct_reader, which knows no stream, has to wait for that.
+    [[nodiscard]] result<void> prepare_past_host(device_scope<Api>& scope) {
+        if (auto made = make_memory(scope); !made) return made;
+        for (auto& target : memory_.targets())
+            if (const int code = api_.synchronise(target.stream); code != 0)
+                return api_.failure(device_call::synchronise, code);
+        add_memory(scope);
         return {};
     }
     /// Pages cannot be pinned twice, and with an order of the caller's any two pieces may have one in common.
@@ -221,7 +233,9 @@ template <device_api Api> class upload_engine {
 #else
         for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
 #endif
-        if (has_ring) pin_ring();
+        auto made = has_memory_ ? result<void>{} : make_memory(scope);
+        if (!made) fail(std::move(made).error());
+        else if (has_ring) pin_ring();
         std::uint64_t done = 0;
         for (std::uint32_t p = 0; p < plan_.pieces.size(); ++p) {
             if (readers.threads.empty()) take(p, room);
@@ -660,6 +674,7 @@ template <device_api Api> class upload_engine {
     const Api& api_;
     const engine_options& options_;
     stager stager_;
+    bool has_memory_{false};
     bool mapped_{false};
     bool past_host_{false};
     std::vector<bool> shares_page_{}; // by piece, where windows of a mapping are pinned
@@ -694,8 +709,6 @@ template <device_api Api>
     const Api& api = memory.api();
     device_scope<Api> scope{api, ends};
     if (auto ready = memory.prepare(scope, options, streams); !ready) return ready;
-    if (options.watch != nullptr && !options.watch->prepared())
-        return error{.code = errc::cancelled, .detail = "cancel() said so before anything was read"};
     {
         upload_engine<Api> engine{memory, options};
         if (auto done = engine.run(scope); !done) return done;
