@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""listed.py NAME...: lists that are kept by hand name exactly the files that exist.
+"""listed.py NAME... --slow FOLDER...: lists that are kept by hand name exactly the files that exist.
 
 NAME is a test source that tests/meson.build lists, as folder/name.cpp; the folders looked at are those that hold a
 header of the same folder, and two that test more than one. And every definition file (.ipp) of the headers is compiled
 by one source of the library, and by <ckpt/impl/src.hpp>, once; the build files list all sources. Documents name no file
-that is gone.
+that is gone. FOLDERs are those of which the slow cases are a test.
 """
 import pathlib
 import re
@@ -60,12 +60,20 @@ def documents(report):
         report.check(f"{document.name} names files that exist", not gone, ", ".join(gone))
 
 
-def main(listed):
-    report = Report()
-    tests(report, listed)
+def slow_cases(report, folders):
+    """A folder with slow cases that is not listed would never run them."""
+    marked = {p.parent.name for p in HERE.glob("*/*.cpp") if 'doctest::test_suite("slow")' in p.read_text()}
+    report.check("folders with slow cases are listed", marked == set(folders),
+                 f"with_slow_cases of tests/meson.build: {sorted(folders)}, files: {sorted(marked)}")
+
+
+def main(*arguments):
+    report, slow = Report(), arguments.index("--slow")
+    tests(report, arguments[:slow])
+    slow_cases(report, arguments[slow + 1:])
     definitions(report)
     documents(report)
     report.end()
 
 
-main(sys.argv[1:])
+main(*sys.argv[1:])

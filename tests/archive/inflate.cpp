@@ -290,7 +290,8 @@ TEST_CASE("what is renamed of a compressed file is copied as it was, and what is
     CHECK(values(copied.at("x").value()) == std::vector<float>{1, 2, 3, 4, 2, 4});
 }
 
-TEST_CASE("a gather of large compressed storages inflates each once, also for a digest in pieces") {
+TEST_CASE("a gather of large compressed storages inflates each once, also for a digest in pieces" *
+          doctest::test_suite("slow")) {
     using namespace pkl;
     constexpr std::int64_t side = 300; // 360,000 bytes each
     const std::string first = counted_floats(side * side),
@@ -472,7 +473,8 @@ TEST_CASE("indices that are a small part of a large compressed storage are verif
     CHECK(report.findings.size() == 0);
 }
 
-TEST_CASE("a compressed storage larger than any buffer reads as a stored one, in any order of its elements") {
+TEST_CASE("a compressed storage larger than any buffer reads as a stored one, in any order of its elements" *
+          doctest::test_suite("slow")) {
     using namespace pkl;
     constexpr std::int64_t side = 400; // 640,000 bytes
     const std::string data = counted_floats(side * side);
@@ -521,7 +523,7 @@ TEST_CASE("a checksum is checked where only the first bytes of a compressed stor
     CHECK(copied.error().record == "archive/data/0");
 }
 
-TEST_CASE("R1: going back in a compressed storage inflates it 64 times more at most") {
+TEST_CASE("R1: going back in a compressed storage inflates it 64 times more at most" * doctest::test_suite("slow")) {
     using namespace pkl;
     // One line of indices for each batch, all lines through the whole storage.
     const auto judge = [](std::int64_t batches) {

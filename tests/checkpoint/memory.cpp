@@ -105,7 +105,8 @@ std::string times(const std::string& text, std::size_t n) {
 
 } // namespace
 
-TEST_CASE("R1: opening takes at most 64 times the metadata and a mebibyte, whatever the pickle repeats") {
+TEST_CASE("R1: opening takes at most 64 times the metadata and a mebibyte, whatever the pickle repeats" *
+          doctest::test_suite("slow")) {
     using namespace pkl;
     struct row {
         const char* what;

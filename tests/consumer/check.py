@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build an example that runs.
+"""check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build a program that runs.
 
-From the headers alone and over the library: as a Meson subproject, by CMake's add_subdirectory, and from an installed
-tree by CMake's find_package and by pkg-config. The Meson subproject compiles the library with --all only: this project
-does so itself. BUILD is the build directory of ckpt that such a tree is installed from. What has no tool on this
-machine is left out and said so. (Without a build system: tests/odr.)
+An example over the library, and a small program from the headers alone: as a Meson subproject, by CMake's
+add_subdirectory, and from an installed tree by CMake's find_package and by pkg-config. The Meson subproject compiles
+the library with --all only: this project does so itself. BUILD is the build directory of ckpt that such a tree is
+installed from. What has no tool on this machine is left out and said so. (Without a build system: tests/odr.)
 """
 import filecmp
 import json
@@ -18,7 +18,9 @@ sys.path.insert(0, str(HERE.parent))
 from harness import INCLUDE, ROOT, Report, run, scratch
 
 EXAMPLE = ROOT / "examples/02_typed_view.cpp"
-EXPECTED = ROOT / "examples/expected/02_typed_view.txt"
+HEADERS_ALONE = HERE / "headers.cpp"
+PRINTED = {"compiled": (ROOT / "examples/expected/02_typed_view.txt").read_text(),
+           "header_only": "what os names is not read\n"}
 WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wold-style-cast -Werror"
 
 
@@ -37,17 +39,18 @@ class Consumers:
                 return None
         return output
 
-    def ends_well(self, name, *commands):
-        """As steps; the last command is a program that prints what the example prints."""
-        output, want = self.steps(name, *commands[:-1], [commands[-1], self.checkpoint]), EXPECTED.read_text()
+    def ends_well(self, name, mode, *commands):
+        """As steps; the last command is the program of this mode, which prints what it should."""
+        output, want = self.steps(name, *commands[:-1], [commands[-1], self.checkpoint]), PRINTED[mode]
         return output is not None and self.report.check(name, output == want, f"printed {output!r}, expected {want!r}")
 
     def project(self, kind):
-        """A copy of one consumer project, with the example as its main.cpp."""
+        """A copy of one consumer project, with the example as its main.cpp, and the program of the headers."""
         there = self.folder / kind
         if not there.exists():
             shutil.copytree(HERE / kind, there)
             shutil.copy(EXAMPLE, there / "main.cpp")
+            shutil.copy(HEADERS_ALONE, there)
         return there
 
 
@@ -61,6 +64,7 @@ def by_meson(c, meson, compiles):
     build = there / "build"
     c.ends_well(
         "a Meson project with ckpt as a subproject, header-only",
+        "header_only",
         [meson, "setup", "--wrap-mode=nodownload", "--force-fallback-for=ckpt,ckpt-compiled", "-Ddebug=false", build,
          there],
         [meson, "compile", "-C", build],
@@ -74,6 +78,7 @@ def by_meson(c, meson, compiles):
         return
     c.ends_well(
         "a Meson project with ckpt as a subproject, compiled",
+        "compiled",
         [meson, "compile", "-C", build, "compiled"],
         build / "compiled",
     )
@@ -85,6 +90,7 @@ def by_cmake(c, cmake):
     build = there / "build-subdirectory"
     c.ends_well(
         "a CMake project with add_subdirectory, header-only",
+        "header_only",
         [cmake, "-S", there, "-B", build, f"-DCKPT_SOURCE={ROOT}", "-DBUILD_SHARED_LIBS=ON",
          f"-DCMAKE_CXX_FLAGS={WARNINGS}"],
         [cmake, "--build", build],
@@ -94,6 +100,7 @@ def by_cmake(c, cmake):
     for program in ("compiled", "with_engine"):
         if not c.ends_well(
             f"a CMake project with add_subdirectory, {program}",
+            "compiled",
             [cmake, "--build", build, "--parallel", "2", "--target", program],
             build / program,
         ):
@@ -115,6 +122,7 @@ def from_package(c, cmake, tree):
     for mode in ("header_only", "compiled"):
         c.ends_well(
             f"a CMake project with find_package, from a tree that was moved, {mode}",
+            mode,
             [*ours, "-B", build, "-DCKPT_WANTED=0.1"],
             [cmake, "--build", build, "--target", mode],
             build / mode,
@@ -125,14 +133,16 @@ def from_package(c, cmake, tree):
 
 def by_pkg_config(c, pkg_config, tree, compiler):
     os.environ["PKG_CONFIG_PATH"] = str(next(tree.rglob("pkgconfig")))
-    for package in ("ckpt", "ckpt-compiled"):
+    sources = {"ckpt": ("header_only", HEADERS_ALONE), "ckpt-compiled": ("compiled", EXAMPLE)}
+    for package, (mode, source) in sources.items():
         asked = [pkg_config, f"--define-variable=prefix={tree}", "--cflags", "--libs", f"{package} >= 0.1"]
         status, flags = run(asked)
         if c.report.check(f"pkg-config knows {package}", status == 0, flags):
             program = c.folder / f"by-pkg-config-{package}"
             c.ends_well(
                 f"pkg-config {package}",
-                [*compiler, "-std=c++20", EXAMPLE, *flags.split(), "-o", program],
+                mode,
+                [*compiler, "-std=c++20", source, *flags.split(), "-o", program],
                 program,
             )
 

@@ -224,7 +224,8 @@ TEST_CASE("numbers that readers of decimal text got wrong") {
         CHECK(differ(text) == 0);
 }
 
-TEST_CASE("middles between two doubles, of any length, and what is a little beside them") {
+TEST_CASE("middles between two doubles, of any length, and what is a little beside them" *
+          doctest::test_suite("slow")) {
     std::mt19937_64 random{1};
     int wrong = 0;
     std::size_t longest = 0;

@@ -261,7 +261,8 @@ TEST_CASE("a pattern that is checked while compiling") {
     CHECK(kept.matches("adapter.0"));
 }
 
-TEST_CASE("no pattern takes long: what was tried is remembered, and a match ends after four million steps") {
+TEST_CASE("no pattern takes long: what was tried is remembered, and a match ends after four million steps" *
+          doctest::test_suite("slow")) {
     const test_support::ends_soon guard{60}; // far less; a pattern that explodes would take years
     const auto times = [](std::string_view what, int n) {
         std::string out;

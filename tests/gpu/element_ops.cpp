@@ -121,7 +121,8 @@ std::vector<std::byte> converted(dtype from, std::vector<std::byte> in, dtype to
     return out;
 }
 
-TEST_CASE("every conversion gives the bits that the host's gives, from either byte order") {
+TEST_CASE("every conversion gives the bits that the host's gives, from either byte order" *
+          doctest::test_suite("slow")) {
     std::size_t pairs = 0;
     for (const auto& from : ckpt::dtype_table) {
         if (from.bits < 8) continue;

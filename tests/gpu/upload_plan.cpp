@@ -546,7 +546,8 @@ TEST_CASE("plan: with kernels that can, the device narrows, swaps and makes stri
     carried_out{swapped}.check(swapped, foreign.weights);
 }
 
-TEST_CASE("plan: numbers of quantised tensors, and before them, phase by phase, the parameters that kernels need") {
+TEST_CASE("plan: numbers of quantised tensors, and before them, phase by phase, the parameters that kernels need" *
+          doctest::test_suite("slow")) {
     const opened file{quantised_file()};
     const ckpt::upload_target targets[]{{0, file.weights}, {1, file.weights}};
     const std::vector<std::vector<ckpt::pattern>> orders{{}, {"wide", "nibbles", "floats"}, {"slice", "tied"}};
@@ -758,7 +759,8 @@ TEST_CASE("plan: random views of random storages, in each layout, for two device
     }
 }
 
-TEST_CASE("plan: random orders: the tensors of a group are complete before later groups are read") {
+TEST_CASE("plan: random orders: the tensors of a group are complete before later groups are read" *
+          doctest::test_suite("slow")) {
     std::mt19937_64 random{11};
     const auto below = [&](std::uint64_t n) { return random() % n; };
     for (int round = 0; round < 200; ++round) {

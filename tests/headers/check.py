@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """check.py [MODE] COMPILER...: every header compiles without a warning, alone, twice, and after macros.
 
-Each header that programs include, by itself, included twice: over the compiled library, or with all definitions
-(--consumer). The library's own over it (--internal); every one with all definitions (--header-only); those that include
-CUDA's, by nvcc (--nvcc). And all headers at once, with all definitions, without exceptions over the compiled library,
-and with what the macros of system headers and frameworks do to common words, defined after the standard headers (which
-do not survive them) and before ours.
+Each header that programs include, by itself, included twice, over the compiled library; the library's own over it
+(--internal); every one with all definitions (--header-only); those that include CUDA's, by nvcc (--nvcc). And all
+headers at once, with all definitions, without exceptions over the compiled library, and with what the macros of system
+headers and frameworks do to common words, defined after the standard headers (which do not survive them) and before
+ours.
 """
 import pathlib
 import re
@@ -85,10 +85,9 @@ def main(*arguments):
     here = [h for h in HEADERS + DEVICE_HEADERS if not os_leaf(h, sys.platform)]
     headers = [h for h in here if needs_cuda(h) == (mode == "--nvcc")]
     alone = headers
-    if mode in ("", "--consumer", "--internal"):
+    if mode in ("", "--internal"):
         alone = [h for h in headers
                  if (spelled(h.with_suffix("")).removeprefix("ckpt/") in CONSUMER) == (mode != "--internal")]
-    definitions = mode in ("--header-only", "--consumer")
     compiled = "-DCKPT_COMPILED"
     if mode == "--nvcc":
         base = [*compiler, "-std=c++20", "-x", "cu", "-Werror", "all-warnings", "-I", INCLUDE, "-c", "-o", "/dev/null"]
@@ -96,7 +95,7 @@ def main(*arguments):
         base = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only"]
     jobs = {}
     for name in map(spelled, alone):
-        options = [] if definitions else [compiled]
+        options = [] if mode == "--header-only" else [compiled]
         jobs[f"{name}, alone and twice"] = (f"#include <{name}>\n#include <{name}>\n", options)
     everything = "".join(f"#include <{spelled(h)}>\n" for h in headers)
     if mode in ("", "--nvcc"):

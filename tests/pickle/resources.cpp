@@ -131,7 +131,7 @@ TEST_CASE("R2: nesting of a hundred thousand levels is read, walked and destroye
     check_cost("marks", times(n, "(") + "N" + times(n, "t") + '.');
 }
 
-TEST_CASE("R1: a million tiny objects cost what their bytes justify") {
+TEST_CASE("R1: a million tiny objects cost what their bytes justify" * doctest::test_suite("slow")) {
     const std::size_t n = 900'000 / one_of;
     check_cost("tuples", '(' + times(n, "N\x85") + "t.");
     check_cost("lists", '(' + times(n, "]") + "l.");
@@ -150,7 +150,7 @@ TEST_CASE("R1: a million tiny objects cost what their bytes justify") {
     check_cost("dictionaries", global("collections", "OrderedDict") + "q\0000("s + times(n / 4, "h\0)R"s) + "l.");
 }
 
-TEST_CASE("R1: what is shared is not visited again and again") {
+TEST_CASE("R1: what is shared is not visited again and again" * doctest::test_suite("slow")) {
     const std::string doubled = times(60, "h\0h\0\x86q\0000"s);
     check_cost("a DAG", "N\x85q\0000"s + doubled + "h\0."s);
     check_cost("a DAG as a key", "N\x85q\0000"s + doubled + "}h\0Ns."s);
@@ -242,7 +242,7 @@ TEST_CASE("R1: 64 memo indices beyond the pickle's size may collide, and not one
     CHECK(put(65) == "limit");
 }
 
-TEST_CASE("R1: numbers, names and lengths of any size end soon") {
+TEST_CASE("R1: numbers, names and lengths of any size end soon" * doctest::test_suite("slow")) {
     check_cost("a long LONG", "L" + std::string(500'000, '9') + "L\n.", errc::limit);
     check_cost("many LONGs", times(1'000, "L" + std::string(4'300, '9') + "L\n0") + "N.");
     check_cost("a binary LONG", "\x8b" + number(500'000, 4) + std::string(500'000, '\x55') + '.');
@@ -259,7 +259,7 @@ TEST_CASE("R1: numbers, names and lengths of any size end soon") {
                                                      times(50'000, "h\1h\0\x85R0"s) + "N.");
 }
 
-TEST_CASE("R1: the budgets of limits hold") {
+TEST_CASE("R1: the budgets of limits hold" * doctest::test_suite("slow")) {
     ckpt::limits small;
     small.work_per_byte = 0;
     std::string keys = "}(";

@@ -368,7 +368,8 @@ TEST_CASE("what is turned, joined and cast is read in large pieces, each byte on
     }
 }
 
-TEST_CASE("large tensors of odd sizes are read in parts, into strided destinations, and give what a copy gives") {
+TEST_CASE("large tensors of odd sizes are read in parts, into strided destinations, and give what a copy gives" *
+          doctest::test_suite("slow")) {
     const std::vector<typed_tensor> tensors{counted("a", {331, 257}), counted("b", {257, 331})};
     for (const lying how : {lying::plain, lying::big_endian}) {
         const typed_tensors file(tensors, how);

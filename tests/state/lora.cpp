@@ -244,7 +244,8 @@ TEST_CASE("what is one tensor in the base stays one, under every key") {
     }
 }
 
-TEST_CASE("many tensors without values are each the same as itself alone, and are not compared with one another") {
+TEST_CASE("many tensors without values are each the same as itself alone, and are not compared with one another" *
+          doctest::test_suite("slow")) {
     using namespace pkl;
     const std::string meta = call(global("torch._utils", "_rebuild_meta_tensor_no_storage"),
                                   {global("torch", "float32"), tuple({num(1)}), tuple({num(1)}), no});

@@ -314,7 +314,8 @@ TEST_CASE("entries that are no tensors are told, and tensors that were refused k
     CHECK(others == "odd foreign ");
 }
 
-TEST_CASE("R1: many modules that share one large state cost time in proportion to the file") {
+TEST_CASE("R1: many modules that share one large state cost time in proportion to the file" *
+          doctest::test_suite("slow")) {
     // 4,000 submodules with one state: of 4,000 attributes and 1,000 names of buffers that are not persistent; the same
     // in a pair with slots; of 4,000 submodules, each of which is one more.
     constexpr int many = test_support::sanitized ? 2'600 : 4'000; // with 2,000 the file pays for all steps

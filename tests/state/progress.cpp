@@ -143,7 +143,7 @@ std::vector<std::pair<std::string, call>> calls_on(const ckpt::checkpoint& file)
 
 } // namespace
 
-TEST_CASE("progress: it goes forward in steps of 4 MiB and ends at the total") {
+TEST_CASE("progress: it goes forward in steps of 4 MiB and ends at the total" * doctest::test_suite("slow")) {
     for (const auto io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
         const auto file = ckpt::open(big_file().path(), {.io = io}).value();
         for (const auto& [name, call] : calls_on(file)) {
@@ -164,7 +164,8 @@ TEST_CASE("progress: it goes forward in steps of 4 MiB and ends at the total") {
     }
 }
 
-TEST_CASE("progress: false in the first, in the middle or in the last call ends it, and nothing is called after that") {
+TEST_CASE("progress: false in the first, in the middle or in the last call ends it, and nothing is called after that" *
+          doctest::test_suite("slow")) {
     for (const auto io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
         if (test_support::sanitized && io == ckpt::io_mode::map) continue; // they are slow
         const auto file = ckpt::open(big_file().path(), {.io = io}).value();

@@ -195,7 +195,7 @@ TEST_CASE("the real configuration of a model, beside its weights") {
     CHECK(failure.file.ends_with("checkpoint-4/config.json"));
 }
 
-TEST_CASE("values that are shared very often cost no more than their file is worth") {
+TEST_CASE("values that are shared very often cost no more than their file is worth" * doctest::test_suite("slow")) {
     const auto read_shared = [](int times) { // as often what is below it, on three levels
         std::string inner = "](";
         for (int i = 0; i < times; ++i) inner += "K\1";

@@ -137,7 +137,7 @@ bool same(const ckpt::state_dict& a, const ckpt::state_dict& b) {
 
 } // namespace
 
-TEST_CASE("a map and its inverse are the identity") {
+TEST_CASE("a map and its inverse are the identity" * doctest::test_suite("slow")) {
     std::size_t ok = 0;
     std::size_t inverted = 0;
     std::size_t moved = 0;

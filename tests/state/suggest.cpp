@@ -342,7 +342,7 @@ constexpr std::size_t kinds_of_variants = 8;
 
 } // namespace
 
-TEST_CASE("pairs of naming schemes: what is wrong is marked as a guess, both ways") {
+TEST_CASE("pairs of naming schemes: what is wrong is marked as a guess, both ways" * doctest::test_suite("slow")) {
     // How many tensors are right and sure, from left to right and back. No change makes them less.
     constexpr std::size_t least[][2]{{89, 89}, {73, 57}, {36, 36}, {60, 84},   {88, 88}, {52, 36},
                                      {93, 69}, {48, 48}, {26, 26}, {21, 21},   {40, 32}, {29, 29},
@@ -362,7 +362,8 @@ TEST_CASE("pairs of naming schemes: what is wrong is marked as a guess, both way
 }
 
 TEST_CASE("the same in another order, with names that mean nothing, without some tensors, with averaged weights beside "
-          "them") {
+          "them" *
+          doctest::test_suite("slow")) {
     chance of{20261129};
     std::size_t variants = 0;
     std::size_t runs = 0;

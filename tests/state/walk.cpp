@@ -144,7 +144,7 @@ TEST_CASE("R2: a container on its own path is not entered again") {
     CHECK(dict_cycle.state_dict().value().size() == 1);
 }
 
-TEST_CASE("R1: shared containers with more paths than any memory end in a limit, soon") {
+TEST_CASE("R1: shared containers with more paths than any memory end in a limit, soon" * doctest::test_suite("slow")) {
     using namespace pkl;
     for (const int depth : {24, 200}) {
         CAPTURE(depth);
@@ -165,7 +165,7 @@ TEST_CASE("R1: shared containers with more paths than any memory end in a limit,
     CHECK(small.state_dict("").value().size() == 1024);
 }
 
-TEST_CASE("R1: a root with a thousand bombs costs no more than one") {
+TEST_CASE("R1: a root with a thousand bombs costs no more than one" * doctest::test_suite("slow")) {
     using namespace pkl;
     std::string root = bomb(t(), 40, "k") + "q\x01"
                                             "0}(";

@@ -275,7 +275,7 @@ TEST_CASE("a run that ends near the end of the pickle is read opcode by opcode")
     }
 }
 
-TEST_CASE("any byte of a whole call may be another, or the last") {
+TEST_CASE("any byte of a whole call may be another, or the last" * doctest::test_suite("slow")) {
     writer w;
     w.tensor("a", {});
     w.tensor("b", {.key = "1", .sizes = {"K\x02", "K\x02"}, .steps = {"K\x02", "K\x01"}});
@@ -317,7 +317,7 @@ TEST_CASE("both ways charge the same bytes") {
     }
 }
 
-TEST_CASE("both ways charge the same steps") {
+TEST_CASE("both ways charge the same steps" * doctest::test_suite("slow")) {
     // A call whose argument is a list that grows: the resolver walks over tensors that come later.
     const auto opens = [](std::size_t tensors, bool one_by_one) {
         writer w;
