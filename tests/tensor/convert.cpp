@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -205,6 +207,31 @@ TEST_CASE("any number of components is swapped, and what follows them is not") {
             for (std::size_t i = 0; i < data.size(); ++i)
                 REQUIRE(data[i] == static_cast<std::byte>(i < n * size ? i / size * size + (size - 1 - i % size) : i));
         }
+}
+
+TEST_CASE("copies are swapped at any place and of any size, those that go around the cache, too") {
+    const std::size_t large = static_cast<std::size_t>(detail::streamed_bytes);
+    std::vector<std::byte> in(large + 200);
+    for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<std::byte>(i * 7 + i / 251);
+    std::vector<std::byte> room(large + 400);
+    const std::size_t line = (64 - reinterpret_cast<std::uintptr_t>(room.data()) % 64) % 64;
+    for (const std::size_t unit : {2u, 4u, 8u})
+        for (const std::size_t bytes : {std::size_t{40}, large - unit, large, large + 64 + unit})
+            for (const std::size_t at : {0u, 1u, 8u, 63u}) {
+                CAPTURE(unit);
+                CAPTURE(bytes);
+                CAPTURE(at);
+                std::byte* const out = room.data() + line + at;
+                std::fill(room.begin(), room.end(), std::byte{0xee});
+                detail::swap_units(unit, in.data() + 3, out, bytes, true);
+                std::size_t wrong = 0;
+                for (std::size_t i = 0; i < bytes; ++i)
+                    wrong += out[i] != in[3 + i / unit * unit + (unit - 1 - i % unit)];
+                CHECK(wrong == 0);
+                CHECK(std::count(out + bytes, room.data() + room.size(), std::byte{0xee}) ==
+                      room.data() + room.size() - (out + bytes));
+                CHECK(std::count(room.data(), out, std::byte{0xee}) == out - room.data());
+            }
 }
 
 TEST_CASE("the first packed value is in the low bits") {

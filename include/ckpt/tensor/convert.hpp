@@ -18,10 +18,11 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-// ---- in place: byte order, neg and conj, bool
+// ---- byte order; in place: neg and conj, bool
 
-/// Reverses the bytes of each number of `unit` bytes: 2, 4 or 8; of other sizes nothing. `bytes`: a multiple of it.
-void swap_numbers(std::size_t unit, std::byte* data, std::uint64_t bytes) noexcept;
+/// Copies numbers of `unit` bytes, 2, 4 or 8, with the bytes of each reversed; of other units nothing. `bytes`: a
+/// multiple of the unit. `streams`: many go around the cache; otherwise `in` and `out` may be one place.
+void swap_units(std::size_t unit, const std::byte* in, std::byte* out, std::uint64_t bytes, bool streams) noexcept;
 
 /// Reverses the bytes of each component of `n` elements.
 void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept;

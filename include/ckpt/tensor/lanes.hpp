@@ -49,27 +49,30 @@ template <class V> CKPT_DETAIL_INLINE void store_lanes(const V& v, std::byte* at
 /// memory first.
 inline constexpr std::uint64_t streamed_bytes = std::uint64_t{2} << 20;
 
+#if CKPT_DETAIL_LANES_X86
+/// Stores a vector of 16 bytes around the cache, to a multiple of 16. Other threads see it after `end_streams`.
+template <class V> CKPT_DETAIL_INLINE void stream_lanes(const V& v, std::byte* out) noexcept {
+    using words = lanes<long long, 2>;
+#if defined(__clang__)
+    __builtin_nontemporal_store(reinterpret_cast<const words&>(v), reinterpret_cast<words*>(out));
+#else
+    __builtin_ia32_movntdq(reinterpret_cast<words*>(out), reinterpret_cast<const words&>(v));
+#endif
+}
+#endif
+
 /// Stores 64 bytes around the cache, to a multiple of 64. Other threads see them after `end_streams`.
 CKPT_DETAIL_INLINE void stream_line(std::byte* out, const std::byte* in) noexcept {
 #if CKPT_DETAIL_LANES_X86
-    using words = lanes<long long, 2>;
-    words a, b, c, d;
+    lanes<long long, 2> a, b, c, d;
     load_lanes(in, a);
     load_lanes(in + 16, b);
     load_lanes(in + 32, c);
     load_lanes(in + 48, d);
-    auto* const to = reinterpret_cast<words*>(out);
-#if defined(__clang__)
-    __builtin_nontemporal_store(a, to);
-    __builtin_nontemporal_store(b, to + 1);
-    __builtin_nontemporal_store(c, to + 2);
-    __builtin_nontemporal_store(d, to + 3);
-#else
-    __builtin_ia32_movntdq(to, a);
-    __builtin_ia32_movntdq(to + 1, b);
-    __builtin_ia32_movntdq(to + 2, c);
-    __builtin_ia32_movntdq(to + 3, d);
-#endif
+    stream_lanes(a, out);
+    stream_lanes(b, out + 16);
+    stream_lanes(c, out + 32);
+    stream_lanes(d, out + 48);
 #else
     std::memcpy(out, in, 64);
 #endif

@@ -128,7 +128,7 @@ CKPT_DETAIL_RARE result<void> owned_storages::copy(const storage_source& from, c
     for (std::size_t at = 0; at < out.size(); at += step) {
         const auto some = out.subspan(at, (std::min)(step, out.size() - at));
         if (auto done = from.read(s.there, piece.offset + at, some); !done) return done;
-        swap_numbers(s.unit, some.data(), some.size());
+        swap_units(s.unit, some.data(), some.data(), some.size(), false);
     }
     return {};
 }

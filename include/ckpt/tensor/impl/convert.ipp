@@ -12,46 +12,74 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 #if CKPT_DETAIL_LANES
-/// Swaps whole vectors. Returns how many bytes those were.
+/// Copies whole vectors, each unit reversed. Returns how many bytes those were.
 template <int Unit, int... At>
 #if CKPT_DETAIL_LANES_X86
 [[gnu::target("avx2")]] // the least that has one instruction for it
 #endif
 inline std::uint64_t
-swap_vectors(std::byte* data, std::uint64_t bytes, std::integer_sequence<int, At...>) noexcept {
+swap_vectors(const std::byte* in, std::byte* out, std::uint64_t bytes, std::integer_sequence<int, At...>) noexcept {
     std::uint64_t i = 0;
     for (; i + sizeof...(At) <= bytes; i += sizeof...(At)) {
         lanes<std::uint8_t, sizeof...(At)> v;
-        load_lanes(data + i, v);
-        store_lanes(__builtin_shufflevector(v, v, (At / Unit * Unit + Unit - 1 - At % Unit)...), data + i);
+        load_lanes(in + i, v);
+        store_lanes(__builtin_shufflevector(v, v, (At / Unit * Unit + Unit - 1 - At % Unit)...), out + i);
     }
     return i;
 }
 #endif
-template <class Number> inline void swap_all(std::byte* data, std::uint64_t bytes) noexcept {
-    std::uint64_t i = 0;
 #if CKPT_DETAIL_LANES_X86
-    if (__builtin_cpu_supports("avx2"))
-        i = swap_vectors<int{sizeof(Number)}>(data, bytes, std::make_integer_sequence<int, 32>{});
-#elif CKPT_DETAIL_LANES
-    i = swap_vectors<int{sizeof(Number)}>(data, bytes, std::make_integer_sequence<int, 16>{});
+/// The same of lines of 64 bytes, around the cache: `out` is a multiple of 64.
+template <int Unit, int... At>
+[[gnu::target("avx2")]] inline std::uint64_t swap_lines(const std::byte* in, std::byte* out, std::uint64_t bytes,
+                                                        std::integer_sequence<int, At...>) noexcept {
+    const std::uint64_t whole = bytes / 64 * 64;
+    for (std::uint64_t i = 0; i < whole; i += sizeof...(At)) {
+        lanes<std::uint8_t, sizeof...(At)> v;
+        load_lanes(in + i, v);
+        v = __builtin_shufflevector(v, v, (At / Unit * Unit + Unit - 1 - At % Unit)...);
+        stream_lanes(v, out + i);
+    }
+    end_streams();
+    return whole;
+}
 #endif
-    for (; i < bytes; i += sizeof(Number)) {
+template <class Number> inline void swap_each(const std::byte* in, std::byte* out, std::uint64_t bytes) noexcept {
+    for (std::uint64_t i = 0; i < bytes; i += sizeof(Number)) {
         Number value{};
-        std::memcpy(&value, data + i, sizeof(Number));
+        std::memcpy(&value, in + i, sizeof(Number));
         value = byte_swap(value);
-        std::memcpy(data + i, &value, sizeof(Number));
+        std::memcpy(out + i, &value, sizeof(Number));
     }
 }
-
-CKPT_DETAIL_RARE void swap_numbers(std::size_t unit, std::byte* data, std::uint64_t bytes) noexcept {
-    if (unit == 2) swap_all<std::uint16_t>(data, bytes);
-    else if (unit == 4) swap_all<std::uint32_t>(data, bytes);
-    else if (unit == 8) swap_all<std::uint64_t>(data, bytes);
+/// `in` and `out` are one place, or apart and `streams` is allowed.
+template <class Number>
+inline void swap_all(const std::byte* in, std::byte* out, std::uint64_t bytes, bool streams) noexcept {
+    std::uint64_t i = 0;
+#if CKPT_DETAIL_LANES_X86
+    if (__builtin_cpu_supports("avx2")) {
+        const std::uint64_t to_line = (64 - reinterpret_cast<std::uintptr_t>(out) % 64) % 64;
+        if (streams && bytes >= streamed_bytes && to_line % sizeof(Number) == 0) {
+            swap_each<Number>(in, out, to_line);
+            i = to_line + swap_lines<int{sizeof(Number)}>(in + to_line, out + to_line, bytes - to_line,
+                                                          std::make_integer_sequence<int, 16>{});
+        }
+        i += swap_vectors<int{sizeof(Number)}>(in + i, out + i, bytes - i, std::make_integer_sequence<int, 32>{});
+    }
+#elif CKPT_DETAIL_LANES
+    i = swap_vectors<int{sizeof(Number)}>(in, out, bytes, std::make_integer_sequence<int, 16>{});
+#endif
+    swap_each<Number>(in + i, out + i, bytes - i);
+}
+CKPT_DETAIL_RARE void swap_units(std::size_t unit, const std::byte* in, std::byte* out, std::uint64_t bytes,
+                                 bool streams) noexcept {
+    if (unit == 2) swap_all<std::uint16_t>(in, out, bytes, streams);
+    else if (unit == 4) swap_all<std::uint32_t>(in, out, bytes, streams);
+    else if (unit == 8) swap_all<std::uint64_t>(in, out, bytes, streams);
 }
 
 CKPT_DETAIL_DEF void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept {
-    swap_numbers(info(type).component_bytes, data, n * itemsize(type));
+    swap_units(info(type).component_bytes, data, data, n * itemsize(type), false);
 }
 
 CKPT_DETAIL_RARE void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept {

@@ -58,6 +58,19 @@ CKPT_DETAIL_COLD inline result<void> convert_stored(const tensor_data& data, sto
     });
 }
 
+/// Gives `each(in, first, n)` elements of dense memory from `at` on, in steps that progress is told of.
+template <class Each>
+inline result<void> each_step(const storage_access& access, const std::byte* at, std::uint64_t numel, std::size_t size,
+                              const Each& each) {
+    const std::uint64_t most = access.from.most_at_once() / size;
+    for (std::uint64_t first = 0; first < numel; first += most) {
+        const std::uint64_t n = (std::min)(numel - first, most);
+        if (auto done = each(at + first * size, first, n); !done) return done;
+        if (auto going = access.from.count(n * size); !going) return going;
+    }
+    return {};
+}
+
 /// Copies all elements through an access that is open.
 CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storage_access& access, ckpt::dtype to,
                                                  bool exact, std::byte* out) {
@@ -69,7 +82,15 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
     const std::size_t size = itemsize(data.type);
     const byte_order order = access.from.source->order(data.storage);
     const bool finished = is_finished(data.type, order, native_order(), data.neg, data.conj);
+    const std::byte* const dense =
+        access.memory != nullptr && is_dense(whole) ? access.memory + whole.offset * size : nullptr;
     if (is_plain_copy(data.type, to, exact)) {
+        if (dense != nullptr && !finished && !data.neg && !data.conj && data.type != dtype::bool_)
+            return each_step(access, dense, data.numel, size,
+                             [&](const std::byte* in, std::uint64_t first, std::uint64_t n) -> result<void> {
+                                 swap_units(info(data.type).component_bytes, in, out + first * size, n * size, true);
+                                 return {};
+                             });
         // What has to be finished is copied in parts, each of which is still in the cache then. Large tensors are
         // finished beside their place and go there around the cache, as memcpy brings them.
         const bool at_once = access.memory == nullptr || finished;
@@ -91,17 +112,13 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
         if (beside) end_streams();
         return done;
     }
-    if (access.memory != nullptr && is_dense(whole) && finished) {
-        const std::uint64_t most = access.from.most_at_once() / size;
-        for (std::uint64_t first = 0; first < data.numel; first += most) {
-            const std::uint64_t n = (std::min)(data.numel - first, most);
-            const std::uint64_t fit =
-                convert(data.type, access.memory + (whole.offset + first) * size, to, out + first * itemsize(to), n);
-            if (fit < n) return not_fitting(first + fit, to);
-            if (auto going = access.from.count(n * size); !going) return going;
-        }
-        return {};
-    }
+    if (dense != nullptr && finished)
+        return each_step(access, dense, data.numel, size,
+                         [&](const std::byte* in, std::uint64_t first, std::uint64_t n) -> result<void> {
+                             const std::uint64_t fit = convert(data.type, in, to, out + first * itemsize(to), n);
+                             if (fit < n) return not_fitting(first + fit, to);
+                             return {};
+                         });
     if (access.memory == nullptr) return convert_stored(data, access, whole, to, out);
     std::vector<std::byte> buffer(access.part_size(whole, size));
     return for_each_part(
