@@ -49,24 +49,24 @@ class storage_readers; // tensor/access.hpp
 struct gather_node {
     gather_op op{};
     ckpt::dtype type{};
+    bool compressed{false}; ///< whether a storage that it reads is compressed
+    bool one_factor{false}; ///< of times
     std::uint32_t rank{0};
-    std::uint32_t depth{0}; ///< operations on the way to the stored elements
+    std::uint32_t depth{0};     ///< operations on the way to the stored elements
+    std::uint32_t count{0};     ///< of parts
+    std::uint32_t dimension{0}; ///< of narrow, concat, pad and times
     const std::int64_t* shape{};
     std::uint64_t numel{0};
+    std::uint64_t backing{0};       ///< bytes of the storages and values that it is made of
     const tensor_data* data{};      ///< of a leaf
     const storage_source* source{}; ///< of a leaf
     const std::uint32_t* parts{};   ///< other nodes
-    std::uint32_t count{0};
-    std::uint32_t dimension{0}; ///< of narrow, concat, pad and times
     /// permute: the dimensions; narrow: start; concat: where each part begins; pad: before; paste: the offsets of each
     /// part, then the ends of all parts so far in the first dimension.
     const std::int64_t* numbers{};
-    std::array<std::byte, 16> value{}; ///< of fill and pad: one element
-    const double* factors{}; ///< of times: one for each index of the dimension, or where `one_factor` is set one
-    bool one_factor{false};
-    double scale{1};          ///< of product: base + scale * B * A
-    std::uint64_t backing{0}; ///< bytes of the storages and values that it is made of
-    bool compressed{false};   ///< whether a storage that it reads is compressed
+    const std::byte* value{}; ///< of fill and pad: one element
+    /// times: one for each index of the dimension, or where `one_factor` is set one; product: s of base + s * B * A.
+    const double* factors{};
 
     [[nodiscard]] std::span<const std::int64_t> sizes() const noexcept { return {shape, rank}; }
 };

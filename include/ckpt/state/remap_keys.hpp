@@ -9,6 +9,7 @@
 // one key costs the same among a hundred thousand.
 #pragma once
 
+#include <ckpt/core/hash.hpp>
 #include <ckpt/core/index_table.hpp>
 #include <ckpt/state/remap_record.hpp>
 
@@ -41,6 +42,8 @@ class remap_keys {
     void erase(std::uint32_t item) noexcept;
 
   private:
+    [[nodiscard]] std::uint64_t hash_of(std::uint32_t item) const noexcept { return hash_bytes(items_[item].name); }
+
     chunked_array<remap_item>& items_;
     growing_index_table table_{}; ///< of names
 };

@@ -32,6 +32,7 @@ class remap_planner {
   private:
     /// Makes an item of each key of the source.
     void begin();
+    void run_steps();
     void run_rule(const map_rule& rule);
     /// Carries out the changes of a step.
     void apply(std::size_t first_change);

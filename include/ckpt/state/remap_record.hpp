@@ -29,9 +29,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// A name with a tensor, at some time while the steps run. Item 0 is the end of the list of those that stand there now.
 struct remap_item {
     std::string_view name{};
-    std::uint64_t hash{0};
     std::uint32_t node{0};    ///< of the plan
-    std::uint32_t parents{0}; ///< in remap_record::links
+    std::uint32_t parents{0}; ///< the only one, or where they begin in remap_record::links
     std::uint32_t parent_count{0};
     std::uint32_t rule{0}; ///< 1-based; 0: stood in the source
     std::uint32_t prev{0};
@@ -41,12 +40,12 @@ struct remap_item {
 /// One application of a rule: items that it took, and items that it made of them.
 struct remap_change {
     std::uint32_t rule{0};
-    std::uint32_t inputs{0}; ///< in remap_record::links
+    std::uint32_t inputs{0}; ///< the only one, or where they begin in remap_record::links
     std::uint32_t input_count{0};
-    std::uint32_t outputs{0}; ///< in remap_record::links
+    std::uint32_t outputs{0}; ///< as inputs
     std::uint32_t output_count{0};
-    std::uint32_t dimension{0};
-    bool removes{true}; ///< the inputs give way to the outputs
+    std::uint16_t dimension{0}; ///< below 64
+    bool removes{true};         ///< the inputs give way to the outputs
 };
 
 /// Two items that came to one name and show one tensor.
@@ -72,8 +71,8 @@ struct remap_record final : counted {
     const key_map_data& rules; ///< of `map`
     shared<gather_plan> plan;
     arena names{};
-    chunked_array<remap_item> items{}; ///< in `names`, too
-    std::vector<std::uint32_t> links{};
+    chunked_array<remap_item> items{};      ///< in `names`, too
+    std::vector<std::uint32_t> links{};     ///< lists of more than one item
     std::vector<remap_change> changes{};    ///< in the order of the steps
     std::vector<std::uint32_t> step_ends{}; ///< how many changes there were after each step
     std::vector<remap_change> dropped{};    ///< inputs only
@@ -90,10 +89,13 @@ struct remap_record final : counted {
     [[nodiscard]] std::string named(std::uint32_t number) const;
 
     [[nodiscard]] std::span<const std::uint32_t> inputs(const remap_change& c) const noexcept {
-        return {links.data() + c.inputs, c.input_count};
+        return list(c.inputs, c.input_count);
     }
     [[nodiscard]] std::span<const std::uint32_t> outputs(const remap_change& c) const noexcept {
-        return {links.data() + c.outputs, c.output_count};
+        return list(c.outputs, c.output_count);
+    }
+    [[nodiscard]] std::span<const std::uint32_t> parents(const remap_item& i) const noexcept {
+        return list(i.parents, i.parent_count);
     }
     [[nodiscard]] const gather_node& node_of(std::uint32_t item) const noexcept { return plan->node(items[item].node); }
 
@@ -101,6 +103,12 @@ struct remap_record final : counted {
     [[nodiscard]] std::uint32_t root_named(std::string_view key) const noexcept;
     /// Sets `out` to the items of the source that `item` is made of, each once, in order.
     void roots(std::uint32_t item, std::vector<std::uint32_t>& out) const;
+
+  private:
+    /// A list of one lies where it is named.
+    [[nodiscard]] std::span<const std::uint32_t> list(const std::uint32_t& at, std::uint32_t count) const noexcept {
+        return count == 1 ? std::span{&at, 1} : std::span{links.data() + at, count};
+    }
 };
 
 /// "float32 [4, 2]".

@@ -154,7 +154,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::pad(std::uint32_t of, std::uint32_t 
     gather_node out = over(gather_op::pad, of, shape);
     out.dimension = dimension;
     out.numbers = copy(std::span<const std::int64_t>{&before, 1});
-    out.value = value;
+    out.value = copy(std::span<const std::byte>{value});
     return add(out);
 }
 
@@ -177,7 +177,8 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::cast(std::uint32_t of, ckpt::dtype t
 
 CKPT_DETAIL_RARE std::uint32_t gather_plan::fill(ckpt::dtype type, std::span<const std::int64_t> shape,
                                                  const std::array<std::byte, 16>& value) {
-    gather_node out{.op = gather_op::fill, .type = type, .depth = 1, .value = value};
+    gather_node out{.op = gather_op::fill, .type = type, .depth = 1};
+    out.value = copy(std::span<const std::byte>{value});
     set_shape(out, shape);
     return add(out);
 }
@@ -191,7 +192,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::product(std::uint32_t base, std::uin
     for (const std::uint32_t part : parts)
         if (nodes_[part].depth >= out.depth) out.depth = nodes_[part].depth + 1;
     out.type = ckpt::dtype::float32;
-    out.scale = scale;
+    out.factors = copy(std::span<const double>{&scale, 1});
     return add(out);
 }
 

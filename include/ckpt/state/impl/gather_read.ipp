@@ -257,7 +257,7 @@ CKPT_DETAIL_RARE void gather_reader::fetch_value(const gather_node& node, const 
                                                  std::byte* out) noexcept {
     std::array<copy_axis, 64> axes{};
     for (std::uint32_t i = 0; i < region.rank; ++i) axes[i] = {region.size[i], 0, region.stride[i]};
-    copy_axes({axes.data(), region.rank}, itemsize(node.type), node.value.data(), out);
+    copy_axes({axes.data(), region.rank}, itemsize(node.type), node.value, out);
 }
 
 [[nodiscard]] CKPT_DETAIL_COLD inline error not_castable(ckpt::dtype from, ckpt::dtype to) {
@@ -368,7 +368,7 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_product(const gather_node& no
             multiply_row(b.data() + i * r, a.data(), r, row);
             for (std::uint64_t j = 0; j < columns; ++j) {
                 const auto under = static_cast<double>(base[static_cast<std::size_t>(i * columns + j)]);
-                const auto value = static_cast<float>(under + node.scale * row[static_cast<std::size_t>(j)]);
+                const auto value = static_cast<float>(under + node.factors[0] * row[static_cast<std::size_t>(j)]);
                 std::memcpy(out + (offset + i * part.stride[0] + j * part.stride[1]) * sizeof value, &value,
                             sizeof value);
             }

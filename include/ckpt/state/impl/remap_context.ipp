@@ -4,7 +4,6 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
-#include <ckpt/core/hash.hpp>
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/caster.hpp>
 #include <ckpt/state/remap_context.hpp>
@@ -56,7 +55,7 @@ CKPT_DETAIL_DEF std::uint32_t remap_context::new_item(std::string_view name, std
         gave_up_ = true;
         return 0;
     }
-    r.items.push_back(r.names, {.name = name, .hash = hash_bytes(name), .node = node, .rule = rule});
+    r.items.push_back(r.names, {.name = name, .node = node, .rule = rule});
     return static_cast<std::uint32_t>(r.items.size() - 1);
 }
 
@@ -64,11 +63,12 @@ CKPT_DETAIL_DEF void remap_context::change(std::uint32_t rule, std::span<const s
                                            std::span<const std::uint32_t> outputs, bool removes,
                                            std::uint32_t dimension) {
     const auto link = [this](std::span<const std::uint32_t> items) {
+        if (items.size() == 1) return items[0];
         const auto at = static_cast<std::uint32_t>(r.links.size());
         r.links.insert(r.links.end(), items.begin(), items.end());
         return at;
     };
-    remap_change c{.rule = rule, .dimension = dimension, .removes = removes};
+    remap_change c{.rule = rule, .dimension = static_cast<std::uint16_t>(dimension), .removes = removes};
     c.inputs = link(inputs);
     c.input_count = static_cast<std::uint32_t>(inputs.size());
     c.outputs = link(outputs);
@@ -81,8 +81,7 @@ CKPT_DETAIL_DEF void remap_context::change(std::uint32_t rule, std::span<const s
 }
 
 CKPT_DETAIL_DEF void remap_context::drop(std::uint32_t rule, std::uint32_t item) {
-    r.dropped.push_back({.rule = rule, .inputs = static_cast<std::uint32_t>(r.links.size()), .input_count = 1});
-    r.links.push_back(item);
+    r.dropped.push_back({.rule = rule, .inputs = item, .input_count = 1});
     dropped_items.push_back(item);
 }
 
@@ -91,8 +90,10 @@ CKPT_DETAIL_DEF void remap_context::rename(std::uint32_t rule, std::uint32_t ite
         fail_at(rule, item, why);
         return;
     }
-    if (name == r.items[item].name) return;
-    const std::uint32_t out = new_item(keep_name(name), r.items[item].node, rule);
+    const std::string_view had = r.items[item].name;
+    if (name == had) return;
+    const std::string_view kept = had.ends_with(name) ? had.substr(had.size() - name.size()) : keep_name(name);
+    const std::uint32_t out = new_item(kept, r.items[item].node, rule);
     if (out != 0) change(rule, {&item, 1}, {&out, 1}, true);
 }
 

@@ -3,14 +3,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ckpt/core/hash.hpp>
 #include <ckpt/state/remap_keys.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF void remap_keys::enter_all() {
     const auto n = static_cast<std::uint32_t>(items_.size());
-    table_.reserve(items_.size(), [&](std::uint32_t i) { return items_[i].hash; });
+    table_.reserve(items_.size(), [this](std::uint32_t i) { return hash_of(i); });
     for (std::uint32_t i = 1; i < n; ++i) {
         link_after(i, last());
         (void)insert(i);
@@ -39,20 +38,17 @@ CKPT_DETAIL_DEF std::vector<std::uint32_t> remap_keys::places() const {
 }
 
 CKPT_DETAIL_DEF std::uint32_t remap_keys::find(std::string_view name) const noexcept {
-    const std::uint64_t hash = hash_bytes(name);
-    const std::uint32_t found =
-        table_.find(hash, [&](std::uint32_t i) { return items_[i].hash == hash && items_[i].name == name; });
+    const std::uint32_t found = table_.find(hash_bytes(name), [&](std::uint32_t i) { return items_[i].name == name; });
     return found == growing_index_table::none ? 0 : found;
 }
 
 CKPT_DETAIL_DEF std::uint32_t remap_keys::insert(std::uint32_t item) {
-    const remap_item& x = items_[item];
     const std::uint32_t found = table_.insert(
-        x.hash, item, [&](std::uint32_t i) { return items_[i].hash == x.hash && items_[i].name == x.name; },
-        [&](std::uint32_t i) { return items_[i].hash; });
+        hash_of(item), item, [&](std::uint32_t i) { return items_[i].name == items_[item].name; },
+        [this](std::uint32_t i) { return hash_of(i); });
     return found == item ? 0 : found;
 }
 
-CKPT_DETAIL_DEF void remap_keys::erase(std::uint32_t item) noexcept { table_.erase(items_[item].hash, item); }
+CKPT_DETAIL_DEF void remap_keys::erase(std::uint32_t item) noexcept { table_.erase(hash_of(item), item); }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

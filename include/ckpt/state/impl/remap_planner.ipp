@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ckpt/core/hash.hpp>
 #include <ckpt/state/remap_planner.hpp>
 
 #include <span>
@@ -12,6 +11,12 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF void remap_planner::run() {
     begin();
+    run_steps();
+    r_.changes.shrink_to_fit();
+    r_.links.shrink_to_fit();
+}
+
+CKPT_DETAIL_DEF void remap_planner::run_steps() {
     r_.used.assign(r_.rules.rules.size(), 0);
     for (const map_step& step : r_.rules.steps) {
         const std::size_t first_change = r_.changes.size();
@@ -29,7 +34,7 @@ CKPT_DETAIL_DEF void remap_planner::begin() {
     r_.items.push_back(r_.names, {});
     for (const auto& e : data.entries) {
         const std::uint32_t node = c_.plan.add_leaf(e.data, data.source);
-        r_.items.push_back(r_.names, {.name = e.key, .hash = hash_bytes(e.key), .node = node});
+        r_.items.push_back(r_.names, {.name = e.key, .node = node});
     }
     c_.keys.enter_all();
 }

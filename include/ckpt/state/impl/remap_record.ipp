@@ -29,7 +29,7 @@ CKPT_DETAIL_DEF std::uint32_t remap_record::root_named(std::string_view key) con
 
 CKPT_DETAIL_DEF void remap_record::roots(std::uint32_t item, std::vector<std::uint32_t>& out) const {
     out.clear();
-    while (items[item].rule != 0 && items[item].parent_count == 1) item = links[items[item].parents];
+    while (items[item].rule != 0 && items[item].parent_count == 1) item = items[item].parents;
     std::vector<std::uint32_t> open{item};
     std::vector<std::uint32_t> seen; // sorted: a tensor may be part of another by many ways
     while (!open.empty()) {
@@ -41,7 +41,7 @@ CKPT_DETAIL_DEF void remap_record::roots(std::uint32_t item, std::vector<std::ui
         seen.insert(place, at);
         if (i.rule == 0) out.push_back(at);
         else
-            for (std::uint32_t k = i.parent_count; k-- > 0;) open.push_back(links[i.parents + k]);
+            for (std::size_t k = i.parent_count; k-- > 0;) open.push_back(parents(i)[k]);
     }
 }
 

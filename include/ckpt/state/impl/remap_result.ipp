@@ -50,7 +50,7 @@ CKPT_DETAIL_DEF lineage::origin remapped_maker::origin_of_roots() const {
 
 CKPT_DETAIL_DEF void remapped_maker::add_chain(std::uint32_t item, lineage::origin& origin) const {
     std::vector<std::string_view> verbs;
-    for (std::uint32_t at = item; r_.items[at].rule != 0; at = r_.links[r_.items[at].parents]) {
+    for (std::uint32_t at = item; r_.items[at].rule != 0; at = r_.parents(r_.items[at])[0]) {
         const rule_verb verb = r_.rule(r_.items[at].rule).verb;
         verbs.push_back(name(verb));
         origin.cast = origin.cast || verb == rule_verb::cast;
