@@ -24,7 +24,7 @@ using namespace test_support;
 namespace {
 
 std::atomic<std::uint64_t> in_use{0};
-std::atomic<std::uint64_t> most{0};
+std::atomic<std::uint64_t> most_in_use{0};
 std::atomic<bool> is_exhausted{false}; // nothing is handed out
 
 void* take(std::size_t bytes, std::size_t alignment) noexcept {
@@ -38,8 +38,8 @@ void* take(std::size_t bytes, std::size_t alignment) noexcept {
     std::memcpy(out - 16, &block, sizeof block);
     std::memcpy(out - 8, &bytes, sizeof bytes);
     const std::uint64_t now = in_use.fetch_add(bytes) + bytes;
-    std::uint64_t before = most.load();
-    while (before < now && !most.compare_exchange_weak(before, now)) {}
+    std::uint64_t before = most_in_use.load();
+    while (before < now && !most_in_use.compare_exchange_weak(before, now)) {}
     return out;
 }
 void give_back(void* at) noexcept {
@@ -85,9 +85,9 @@ namespace {
 /// The most that `f` had in use at once, beyond what was there before.
 template <class F> std::uint64_t peak_of(F&& f) {
     const std::uint64_t before = in_use.load();
-    most.store(before);
+    most_in_use.store(before);
     f();
-    return most.load() - before;
+    return most_in_use.load() - before;
 }
 
 std::uint64_t peak_of_open(const std::string& bytes) {

@@ -2,9 +2,10 @@
 """check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build a program that runs.
 
 An example over the library, and a small program from the headers alone: as a Meson subproject, by CMake's
-add_subdirectory, and from an installed tree by CMake's find_package and by pkg-config. The Meson subproject compiles
-the library with --all only: this project does so itself. BUILD is the build directory of ckpt that such a tree is
-installed from. What has no tool on this machine is left out and said so. (Without a build system: tests/odr.)
+add_subdirectory, and from an installed tree by CMake's find_package and by pkg-config. With --all the Meson subproject
+compiles the library, as this project does itself, and CMake compiles each of its sources for itself. BUILD is the build
+directory of ckpt that such a tree is installed from. What has no tool on this machine is left out and said so.
+(Without a build system: tests/odr.)
 """
 import filecmp
 import json
@@ -84,7 +85,7 @@ def by_meson(c, meson, compiles):
     )
 
 
-def by_cmake(c, cmake):
+def by_cmake(c, cmake, every):
     """The project, built by add_subdirectory; its build directory, or None."""
     there = c.project("cmake")
     build = there / "build-subdirectory"
@@ -92,6 +93,7 @@ def by_cmake(c, cmake):
         "a CMake project with add_subdirectory, header-only",
         "header_only",
         [cmake, "-S", there, "-B", build, f"-DCKPT_SOURCE={ROOT}", "-DBUILD_SHARED_LIBS=ON",
+         f"-DCMAKE_UNITY_BUILD={'OFF' if every else 'ON'}", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=6",
          f"-DCMAKE_CXX_FLAGS={WARNINGS}"],
         [cmake, "--build", build],
         build / "header_only",
@@ -187,7 +189,7 @@ def main(*arguments):
                 missing = [h for h in headers if not (tree / "include" / h.relative_to(INCLUDE)).is_file()]
                 report.check("meson install copies every header", not missing, str(missing))
 
-        build = by_cmake(c, cmake) if cmake else None
+        build = by_cmake(c, cmake, every) if cmake else None
         if not cmake:
             print("cmake is not installed: left out its ways")
         if build and tree:

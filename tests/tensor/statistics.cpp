@@ -33,13 +33,12 @@ template <class T> [[nodiscard]] value_statistics of(dtype type, std::vector<T> 
     return std::accumulate(s.histogram.counts.begin(), s.histogram.counts.end(), std::uint64_t{0});
 }
 
-[[nodiscard]] float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
-
 } // namespace
 
 TEST_CASE("sums, extremes and zeros; NaN and infinities are counted apart") {
-    const auto s = of<float>(dtype::float32, {1, 2, float_of(0x7FC0'0000u), 3, 0, float_of(0x8000'0000u), 6,
-                                              float_of(0x7F80'0000u), float_of(0xFF80'0000u)});
+    const auto s =
+        of<float>(dtype::float32, {1, 2, std::bit_cast<float>(0x7FC0'0000u), 3, 0, std::bit_cast<float>(0x8000'0000u),
+                                   6, std::bit_cast<float>(0x7F80'0000u), std::bit_cast<float>(0xFF80'0000u)});
     CHECK(s.count == 9);
     CHECK(s.finite() == 6);
     CHECK(s.nans == 1);
@@ -50,7 +49,7 @@ TEST_CASE("sums, extremes and zeros; NaN and infinities are counted apart") {
     CHECK(s.mean == 2);
     CHECK(s.deviation() == doctest::Approx(std::sqrt(26.0 / 6)));
     CHECK(binned(s) == 6);
-    const auto none = of<float>(dtype::float32, {float_of(0x7FC0'0000u)});
+    const auto none = of<float>(dtype::float32, {std::bit_cast<float>(0x7FC0'0000u)});
     CHECK(none.finite() == 0);
     CHECK(none.max == 0);
     CHECK(none.deviation() == 0);
