@@ -45,11 +45,11 @@ template <> struct ckpt::binding<model> : ckpt::fields<ckpt::field<"fc1", &model
 
 namespace {
 
-constexpr const char* path = CKPT_TEST_DATA "/demo/mlp.pt";
+constexpr const char* demo = CKPT_TEST_DATA "/demo/mlp.pt";
 
-[[nodiscard]] ckpt::checkpoint file() { return ckpt::open(path).value(); }
+[[nodiscard]] ckpt::checkpoint file() { return ckpt::open(demo).value(); }
 [[nodiscard]] ckpt::state_dict weights(ckpt::storage_mode storages = ckpt::storage_mode::mapped) {
-    return ckpt::open(path, {.storages = storages}).value().state_dict().value();
+    return ckpt::open(demo, {.storages = storages}).value().state_dict().value();
 }
 
 /// Whether `way`, which runs in a process of its own, is stopped: by the sanitizer, or by the system, where the memory

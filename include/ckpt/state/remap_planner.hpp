@@ -32,6 +32,7 @@ class remap_planner {
   private:
     /// Makes an item of each key of the source.
     void begin();
+    /// Rules and groups in their order, until one fails.
     void run_steps();
     void run_rule(const map_rule& rule);
     /// Carries out the changes of a step.

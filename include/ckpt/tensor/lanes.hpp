@@ -54,9 +54,9 @@ inline constexpr std::uint64_t streamed_bytes = std::uint64_t{2} << 20;
 template <class V> CKPT_DETAIL_INLINE void stream_lanes(const V& v, std::byte* out) noexcept {
     using words = lanes<long long, 2>;
 #if defined(__clang__)
-    __builtin_nontemporal_store(reinterpret_cast<const words&>(v), reinterpret_cast<words*>(out));
+    __builtin_nontemporal_store(reinterpret_cast<words>(v), reinterpret_cast<words*>(out));
 #else
-    __builtin_ia32_movntdq(reinterpret_cast<words*>(out), reinterpret_cast<const words&>(v));
+    __builtin_ia32_movntdq(reinterpret_cast<words*>(out), reinterpret_cast<words>(v));
 #endif
 }
 #endif

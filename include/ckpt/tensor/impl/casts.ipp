@@ -24,18 +24,17 @@ struct small_float {
     std::int32_t sign{};          ///< the bit
     std::int32_t least_special{}; ///< from here on infinity and NaN, or NaN alone; more than all where there is none
     std::int32_t lone_nan{-1};    ///< the only NaN, where it is the sign alone
-    std::int32_t most{};          ///< what is larger after rounding becomes `over`
-    std::int32_t over{};
-    std::int32_t nan{}; ///< what a NaN becomes, beside its sign
+    std::int32_t over{};          ///< what larger numbers become
+    std::int32_t nan{};           ///< what a NaN becomes, beside its sign
 };
 
 [[nodiscard]] constexpr small_float small_float_of(dtype type) noexcept {
     switch (type) {
-    case dtype::float16: return {10, 15, 0x8000, 0x7C00, -1, 0x7C00, 0x7C00, 0x7E00};
-    case dtype::float8_e5m2: return {2, 15, 0x80, 0x7C, -1, 0x7C, 0x7C, 0x7F};
-    case dtype::float8_e4m3fn: return {3, 7, 0x80, 0x7F, -1, 0x7E, 0x7E, 0x7F};
-    case dtype::float8_e5m2fnuz: return {2, 16, 0x80, 0x100, 0x80, 0x7F, 0x80, 0x80};
-    case dtype::float8_e4m3fnuz: return {3, 8, 0x80, 0x100, 0x80, 0x7F, 0x80, 0x80};
+    case dtype::float16: return {10, 15, 0x8000, 0x7C00, -1, 0x7C00, 0x7E00};
+    case dtype::float8_e5m2: return {2, 15, 0x80, 0x7C, -1, 0x7C, 0x7F};
+    case dtype::float8_e4m3fn: return {3, 7, 0x80, 0x7F, -1, 0x7E, 0x7F};
+    case dtype::float8_e5m2fnuz: return {2, 16, 0x80, 0x100, 0x80, 0x80, 0x80};
+    case dtype::float8_e4m3fnuz: return {3, 8, 0x80, 0x100, 0x80, 0x80, 0x80};
     default: return {};
     }
 }
@@ -64,24 +63,27 @@ template <std::size_t N> CKPT_DETAIL_INLINE void widen_lanes(const small_float& 
 }
 
 /// As `narrow` of half.hpp. `Payload`: float16 keeps bits of a NaN.
+///
+/// The sum of a number and a power of two is rounded as wanted where the last bit of the sum is worth the last digit
+/// that is kept. The bits of the sum less those of the power are the digits. With three of them the smallest normal
+/// number gives 8, the code behind that of the largest subnormal, 7; each exponent more adds 8.
 template <std::size_t N, bool Payload>
 CKPT_DETAIL_INLINE void narrow_lanes(const small_float& f, lanes<std::int32_t, N>& x) noexcept {
     using words = lanes<std::int32_t, N>;
     using floats = lanes<float, N>;
     const words magnitude = x & 0x7FFF'FFFF;
     const int shift = 23 - f.mantissa;
-    const words moved = magnitude - ((127 - f.bias) << 23);
-    const std::int32_t below_half = (1 << (shift - 1)) - 1;
-    words out = (moved + below_half + ((moved >> shift) & 1)) >> shift;
-    // A subnormal: the sum of it and a power of two, whose last bit is worth the smallest number, is rounded as wanted.
-    const std::int32_t power = (127 + 23 + 1 - f.bias - f.mantissa) << 23;
-    const words sum =
-        __builtin_bit_cast(words, __builtin_bit_cast(floats, magnitude) + __builtin_bit_cast(float, power));
-    select_lanes<words>(magnitude < ((128 - f.bias) << 23), sum - power, out);
-    select_lanes<words>(out > f.most, words{} + f.over, out);
-    words nan = words{} + f.nan; // it is too large as well, and `over` has no bit that NaN has not
+    const std::int32_t least = 128 - f.bias; // exponent of the smallest normal number, in a float
+    const words over = words{} + (f.over << shift) + ((127 - f.bias) << 23);
+    const words kept = magnitude < over ? magnitude : over;
+    const words exponent = kept & 0x7F80'0000;
+    const words lowest = words{} + (least << 23);
+    const words power = (exponent > lowest ? exponent : lowest) + (shift << 23);
+    const words sum = __builtin_bit_cast(words, __builtin_bit_cast(floats, kept) + __builtin_bit_cast(floats, power));
+    words out = sum - power + ((power >> shift) - ((least + shift) << f.mantissa));
+    words nan = words{} + f.nan; // it was larger than `over`, which has no bit that NaN has not
     if constexpr (Payload) nan |= (magnitude >> 13) & 0x3FF;
-    out |= (magnitude > 0x7F80'0000) & nan;
+    if (f.nan != f.over) out |= (magnitude > 0x7F80'0000) & nan;
     words sign = (x < 0) & f.sign;
     if (f.lone_nan >= 0) sign &= out != 0; // zero has no sign, and NaN is the sign
     x = out | sign;

@@ -58,14 +58,14 @@ CKPT_DETAIL_COLD inline result<void> convert_stored(const tensor_data& data, sto
     });
 }
 
-/// Gives `each(in, first, n)` elements of dense memory from `at` on, in steps that progress is told of.
+/// Gives `each(in, first, n)` the elements of a dense tensor in memory, in steps that progress is told of.
 template <class Each>
-inline result<void> each_step(const storage_access& access, const std::byte* at, std::uint64_t numel, std::size_t size,
+inline result<void> each_step(const storage_access& access, const box& whole, std::uint64_t numel, std::size_t size,
                               const Each& each) {
     const std::uint64_t most = access.from.most_at_once() / size;
     for (std::uint64_t first = 0; first < numel; first += most) {
         const std::uint64_t n = (std::min)(numel - first, most);
-        if (auto done = each(at + first * size, first, n); !done) return done;
+        if (auto done = each(access.memory + (whole.offset + first) * size, first, n); !done) return done;
         if (auto going = access.from.count(n * size); !going) return going;
     }
     return {};
@@ -82,11 +82,10 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
     const std::size_t size = itemsize(data.type);
     const byte_order order = access.from.source->order(data.storage);
     const bool finished = is_finished(data.type, order, native_order(), data.neg, data.conj);
-    const std::byte* const dense =
-        access.memory != nullptr && is_dense(whole) ? access.memory + whole.offset * size : nullptr;
+    const bool dense_in_memory = access.memory != nullptr && is_dense(whole);
     if (is_plain_copy(data.type, to, exact)) {
-        if (dense != nullptr && !finished && !data.neg && !data.conj && data.type != dtype::bool_)
-            return each_step(access, dense, data.numel, size,
+        if (dense_in_memory && !finished && !data.neg && !data.conj && data.type != dtype::bool_)
+            return each_step(access, whole, data.numel, size,
                              [&](const std::byte* in, std::uint64_t first, std::uint64_t n) -> result<void> {
                                  swap_units(info(data.type).component_bytes, in, out + first * size, n * size, true);
                                  return {};
@@ -112,8 +111,8 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
         if (beside) end_streams();
         return done;
     }
-    if (dense != nullptr && finished)
-        return each_step(access, dense, data.numel, size,
+    if (dense_in_memory && finished)
+        return each_step(access, whole, data.numel, size,
                          [&](const std::byte* in, std::uint64_t first, std::uint64_t n) -> result<void> {
                              const std::uint64_t fit = convert(data.type, in, to, out + first * itemsize(to), n);
                              if (fit < n) return not_fitting(first + fit, to);
