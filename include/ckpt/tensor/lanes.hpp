@@ -61,6 +61,11 @@ template <class V> CKPT_DETAIL_INLINE void stream_lanes(const V& v, std::byte* o
 }
 #endif
 
+/// How many bytes lie before the next multiple of 64.
+[[nodiscard]] inline std::size_t bytes_to_line(const std::byte* at) noexcept {
+    return (64 - reinterpret_cast<std::uintptr_t>(at) % 64) % 64;
+}
+
 /// Stores 64 bytes around the cache, to a multiple of 64. Other threads see them after `end_streams`.
 CKPT_DETAIL_INLINE void stream_line(std::byte* out, const std::byte* in) noexcept {
 #if CKPT_DETAIL_LANES_X86
@@ -80,7 +85,7 @@ CKPT_DETAIL_INLINE void stream_line(std::byte* out, const std::byte* in) noexcep
 /// The same of any number of bytes, to any place. `ahead`: so many bytes behind the source is what is copied next,
 /// which the processor does not know.
 inline void stream_copy(std::byte* out, const std::byte* in, std::size_t n, std::uint64_t ahead) noexcept {
-    const std::size_t to_line = (64 - reinterpret_cast<std::uintptr_t>(out) % 64) % 64;
+    const std::size_t to_line = bytes_to_line(out);
     const std::size_t lead = n < to_line ? n : to_line;
     std::memcpy(out, in, lead);
     for (out += lead, in += lead, n -= lead; n >= 64; n -= 64, in += 64, out += 64) {

@@ -84,7 +84,8 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
     const bool finished = is_finished(data.type, order, native_order(), data.neg, data.conj);
     const bool dense_in_memory = access.memory != nullptr && is_dense(whole);
     if (is_plain_copy(data.type, to, exact)) {
-        if (dense_in_memory && !finished && !data.neg && !data.conj && data.type != dtype::bool_)
+        const bool finished_but_for_order = is_finished(data.type, order, order, data.neg, data.conj);
+        if (dense_in_memory && !finished && finished_but_for_order)
             return each_step(access, whole, data.numel, size,
                              [&](const std::byte* in, std::uint64_t first, std::uint64_t n) -> result<void> {
                                  swap_units(info(data.type).component_bytes, in, out + first * size, n * size, true);
