@@ -2,9 +2,10 @@
 """listed.py NAME... --slow FOLDER...: lists that are kept by hand name exactly the files that exist.
 
 NAME is a test source that tests/meson.build lists, as folder/name.cpp; the folders looked at are those that hold a
-header of the same folder, and two that test more than one. And every definition file (.ipp) of the headers is compiled
-by one source of the library, and by <ckpt/impl/src.hpp>, once; the build files list all sources. Documents name no file
-that is gone. FOLDERs are those of which the slow cases are a test.
+header of the same folder, and two that test more than one. What declares test cases does so in its own namespace. And
+every definition file (.ipp) of the headers is compiled by one source of the library, and by <ckpt/impl/src.hpp>, once;
+the build files list all sources. Documents name no file that is gone. FOLDERs are those of which the slow cases are a
+test.
 """
 import pathlib
 import re
@@ -21,6 +22,10 @@ def tests(report, listed):
     for name in sorted(existing | set(listed)):
         report.check(f"{name} exists and is listed", name in existing and name in listed,
                      "it is not listed in tests/meson.build" if name in existing else "it is listed and does not exist")
+    for name in sorted(existing):
+        text, own = (HERE / name).read_text(), f"namespace {pathlib.Path(name).stem}_test {{"
+        report.check(f"{name} has a namespace of its own", own in text or "TEST_CASE" not in text,
+                     f"it is compiled together with others: put what it declares into `{own}`")
 
 
 def definitions(report):

@@ -1,4 +1,5 @@
 #include "fold.hpp"
+#include "key_parts.hpp"
 
 #include <ckpt/core/number.hpp>
 
@@ -16,48 +17,22 @@ namespace {
 
 using ckpt::detail::decimal;
 
-constexpr std::size_t deepest = 16;   // positions of a key that are looked at
 constexpr std::size_t most_names = 8; // in one pair of braces
 
-using segments = std::vector<std::string>;
-
 struct line {
-    segments from{};
-    segments to{};
+    key_parts from{};
+    key_parts to{};
     std::string label{};
     std::uint64_t count{1};
 };
 
-[[nodiscard]] segments split(std::string_view key) {
-    segments out;
-    for (std::size_t dot; (dot = key.find('.')) != std::string_view::npos; key.remove_prefix(dot + 1))
-        out.emplace_back(key.substr(0, dot));
-    out.emplace_back(key);
-    return out;
-}
-[[nodiscard]] std::string joined(const segments& all) {
-    std::string out;
-    for (std::size_t i = 0; i < all.size(); ++i) (out += i > 0 ? "." : "") += all[i];
-    return out;
-}
-
-/// A number as PyTorch counts modules: digits without a leading zero.
-[[nodiscard]] std::optional<std::int64_t> counter(std::string_view s) {
-    if (s.empty() || s.size() > 9 || (s[0] == '0' && s.size() > 1)) return std::nullopt;
-    std::uint64_t n = 0;
-    if (!ckpt::detail::parse_decimal(s, n)) return std::nullopt;
-    return static_cast<std::int64_t>(n);
-}
 [[nodiscard]] bool is_folded(std::string_view s) { return s.starts_with('{'); }
 /// How many numbers stand before position `at`.
-[[nodiscard]] std::size_t numbers_before(const segments& all, std::size_t at) {
+[[nodiscard]] std::size_t numbers_before(const key_parts& all, std::size_t at) {
     std::size_t n = 0;
     for (std::size_t i = 0; i < at && i < all.size(); ++i)
         n += counter(all[i]) || (is_folded(all[i]) && all[i].find("..") != std::string::npos) ? 1u : 0u;
     return n;
-}
-[[nodiscard]] std::string range(std::int64_t first, std::int64_t last) {
-    return '{' + decimal(first) + ".." + decimal(last) + '}';
 }
 
 /// Where the number or the name at one position of a line comes back on its other side.
@@ -92,13 +67,13 @@ class folding {
     explicit folding(std::vector<line> lines) : lines_{std::move(lines)} {}
 
     [[nodiscard]] std::vector<line> run() {
-        for (std::size_t at = 0; at < deepest && lines_.size() > 1; ++at) numbers(at, false);
-        for (std::size_t at = 0; at < deepest && lines_.size() > 1; ++at) numbers(at, true);
+        for (std::size_t at = 0; at < deepest_part && lines_.size() > 1; ++at) numbers(at, false);
+        for (std::size_t at = 0; at < deepest_part && lines_.size() > 1; ++at) numbers(at, true);
         // From the right: leaves before their modules.
         std::size_t longest = 0;
         for (const line& l : lines_) longest = std::max({longest, l.from.size(), l.to.size()});
         for (const bool to : {false, true})
-            for (std::size_t at = std::min(longest, deepest); at-- > 0 && lines_.size() > 1;) names(at, to);
+            for (std::size_t at = std::min(longest, deepest_part); at-- > 0 && lines_.size() > 1;) names(at, to);
         return std::move(lines_);
     }
 
@@ -106,7 +81,7 @@ class folding {
     using groups = std::vector<std::vector<member>>;
 
     /// What is left of a line without the places that may differ.
-    [[nodiscard]] static std::string rest(line& l, segments& side, std::size_t at, const std::vector<echo>& echoes) {
+    [[nodiscard]] static std::string rest(line& l, key_parts& side, std::size_t at, const std::vector<echo>& echoes) {
         const std::string kept = std::exchange(side[at], "{}");
         std::vector<std::string> others;
         for (const echo& e : echoes) others.push_back(std::exchange(l.to[e.at], "{" + decimal(e.offset) + '}'));
@@ -140,7 +115,7 @@ class folding {
         begin();
         for (std::size_t i = 0; i < lines_.size(); ++i) {
             line& l = lines_[i];
-            segments& side = right ? l.to : l.from;
+            key_parts& side = right ? l.to : l.from;
             if (at >= side.size()) continue;
             const auto n = counter(side[at]);
             if (!n) continue;
@@ -173,7 +148,7 @@ class folding {
         begin();
         for (std::size_t i = 0; i < lines_.size(); ++i) {
             line& l = lines_[i];
-            segments& side = right ? l.to : l.from;
+            key_parts& side = right ? l.to : l.from;
             if (at >= side.size() || counter(side[at]) || is_folded(side[at])) continue;
             std::vector<echo> echoes;
             for (std::size_t k = 0; k < l.to.size() && !right; ++k)
@@ -218,7 +193,7 @@ std::vector<key_pair> folded(const std::vector<key_pair>& pairs) {
     std::vector<line> lines;
     lines.reserve(pairs.size());
     for (const key_pair& p : pairs)
-        lines.push_back({split(p.from), p.to.empty() ? segments{} : split(p.to), p.label, p.count});
+        lines.push_back({split(p.from), p.to.empty() ? key_parts{} : split(p.to), p.label, p.count});
     std::vector<key_pair> out;
     for (const line& l : folding{std::move(lines)}.run())
         out.push_back({joined(l.from), joined(l.to), l.label, l.count});

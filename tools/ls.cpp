@@ -1,5 +1,6 @@
 // `ckpt ls`: the tensors of a state_dict, as it is or after key rules, or of the whole file.
 #include "common.hpp"
+#include "key_parts.hpp"
 #include "listing.hpp"
 #include "progress.hpp"
 #include "render.hpp"
@@ -125,8 +126,8 @@ class record_faults {
 // --- for people ---
 
 /// One line, which may stand for many tensors.
-struct folded {
-    std::vector<std::string> parts{}; // of the key, split at dots
+struct folded_line {
+    key_parts parts{};
     std::string dtype{};
     std::string shape{};
     std::string kind{}; // of a tensor that is more than one array
@@ -137,37 +138,14 @@ struct folded {
     bool refused{};
 };
 
-[[nodiscard]] std::vector<std::string> split(const std::string& key) {
-    std::vector<std::string> out;
-    std::size_t begin = 0;
-    for (std::size_t dot; (dot = key.find('.', begin)) != std::string::npos; begin = dot + 1)
-        out.push_back(key.substr(begin, dot - begin));
-    out.push_back(key.substr(begin));
-    return out;
-}
-
-[[nodiscard]] std::string joined(const std::vector<std::string>& parts) {
-    std::string out;
-    for (const std::string& p : parts) (out += out.empty() && &p == parts.data() ? "" : ".") += p;
-    return out;
-}
-
-/// A number as PyTorch counts modules: digits without a leading zero.
-[[nodiscard]] std::optional<std::uint64_t> counter(const std::string& part) {
-    if (part.empty() || part.size() > 9 || (part[0] == '0' && part.size() > 1)) return std::nullopt;
-    std::uint64_t n = 0;
-    return ckpt::detail::parse_decimal(part, n) ? std::optional(n) : std::nullopt;
-}
-
 /// Merges lines that differ in one number of the key only, over consecutive numbers.
-void fold(std::vector<folded>& lines) {
-    constexpr std::size_t deepest = 16;
-    for (std::size_t position = 0; position < deepest; ++position) {
+void fold(std::vector<folded_line>& lines) {
+    for (std::size_t position = 0; position < deepest_part; ++position) {
         std::map<std::tuple<std::string, std::string, std::string, std::string, std::uint64_t>,
-                 std::vector<std::pair<std::uint64_t, std::size_t>>>
+                 std::vector<std::pair<std::int64_t, std::size_t>>>
             alike;
         for (std::size_t i = 0; i < lines.size(); ++i) {
-            folded& line = lines[i];
+            folded_line& line = lines[i];
             if (position >= line.parts.size() || line.refused || !line.note.empty()) continue;
             const auto n = counter(line.parts[position]);
             if (!n) continue;
@@ -184,9 +162,8 @@ void fold(std::vector<folded>& lines) {
                 if (end - begin > 1) {
                     std::size_t first = numbers[begin].second;
                     for (std::size_t i = begin; i < end; ++i) first = std::min(first, numbers[i].second);
-                    folded& into = lines[first];
-                    into.parts[position] =
-                        '{' + decimal(numbers[begin].first) + ".." + decimal(numbers[end - 1].first) + '}';
+                    folded_line& into = lines[first];
+                    into.parts[position] = range(numbers[begin].first, numbers[end - 1].first);
                     for (std::size_t i = begin; i < end; ++i) {
                         if (numbers[i].second == first) continue;
                         into.nbytes += lines[numbers[i].second].nbytes;
@@ -216,9 +193,9 @@ void add_storages(const ckpt::tensor& t, std::map<std::uint32_t, std::uint64_t>&
 }
 
 /// The line of a tensor, and one for each part of a tensor that consists of parts: "key:part".
-void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::tensor& t, bool is_array,
+void add_lines(std::vector<folded_line>& lines, const std::string& key, const ckpt::tensor& t, bool is_array,
                const tensor_digests* digest) {
-    folded& line = lines.emplace_back();
+    folded_line& line = lines.emplace_back();
     line.parts = split(printable(key));
     if (t.refusal() != nullptr) return;
     line.dtype = ckpt::name(t.dtype());
@@ -243,8 +220,8 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
 /// The table: a head, and a row for each line, in columns as wide as they need to be and the terminal lets them.
 class table {
   public:
-    table(const std::vector<folded>& lines, bool has_digests) : digests_{has_digests ? std::size_t{10} : 0} {
-        for (const folded& line : lines) {
+    table(const std::vector<folded_line>& lines, bool has_digests) : digests_{has_digests ? std::size_t{10} : 0} {
+        for (const folded_line& line : lines) {
             keys_ = std::max(keys_, width(joined(line.parts)));
             dtypes_ = std::max(dtypes_, width(line.dtype));
             shapes_ = std::max(shapes_, width(line.shape));
@@ -260,7 +237,7 @@ class table {
                                      "  " + right("size", size_columns) + (digests_ > 0 ? "  crc32" : "")) +
               '\n');
     }
-    void print_line(const folded& line) const {
+    void print_line(const folded_line& line) const {
         const std::string key = left(shortened_key(joined(line.parts), keys_), keys_) + "  ";
         if (line.refused) return print(key + paint(colour::red, fitted(line.note, width(key))) + '\n');
         const std::string shape = left(shortened(line.shape, on_terminal(shapes_)), shapes_);
@@ -291,7 +268,7 @@ class table {
 /// Says of a tensor which shows the very elements of an earlier one that it does.
 class tied_rows {
   public:
-    void mark(const row& r, folded& line) {
+    void mark(const row& r, folded_line& line) {
         const ckpt::tensor& t = r.tensor;
         if (t.refusal() != nullptr || t.layout() != ckpt::layout::strided || t.is_gathered() || t.numel() == 0) return;
         std::string what = decimal(t.storage_id()) + ' ' + decimal(t.storage_offset()) + ' ' +
@@ -331,7 +308,7 @@ class tied_rows {
 
 [[nodiscard]] int print_listing(const listing& all, const options& wanted, const record_faults* faults,
                                 const tensor_digests* digest) {
-    std::vector<folded> lines;
+    std::vector<folded_line> lines;
     std::uint64_t elements = 0;
     std::uint64_t bytes = 0;
     std::map<std::uint32_t, std::uint64_t> stored; // bytes of each storage
@@ -349,7 +326,7 @@ class tied_rows {
         }
         const std::size_t first = lines.size();
         add_lines(lines, r.key, t, r.is_array, digest);
-        folded& line = lines[first];
+        folded_line& line = lines[first];
         if (!r.is_array) tied.mark(r, line);
         if (error == nullptr && (digest != nullptr || wanted.strict)) {
             if (const auto offset = t.file_offset(); t.layout() == ckpt::layout::strided && !offset &&
@@ -373,7 +350,7 @@ class tied_rows {
 
     const table out{lines, wanted.digest};
     out.print_head();
-    for (const folded& line : lines) out.print_line(line);
+    for (const folded_line& line : lines) out.print_line(line);
     std::uint64_t on_disk = 0;
     for (const auto& [id, n] : stored) on_disk += n;
     std::string total = counted(all.rows.size(), "tensor", "tensors") +

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace inflate_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace std::string_literals;
@@ -586,3 +588,5 @@ TEST_CASE("an inflater that gives nothing is an error, never a wait") {
     none.begin = [](void*) -> void* { return &state; };
     CHECK(ckpt::open_bytes(bytes_of(file), {.inflate = none}).error().code == errc::checksum_mismatch);
 }
+
+} // namespace inflate_test

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 
+namespace names_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -81,3 +83,5 @@ TEST_CASE("Z3: names are compared without case, and hashed likewise, at every le
         REQUIRE(look_at_name(name).hash != look_at_name(name + '\x01').hash);
     }
 }
+
+} // namespace names_test

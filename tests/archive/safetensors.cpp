@@ -16,6 +16,8 @@
 #include <string_view>
 #include <vector>
 
+namespace safetensors_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace std::string_literals;
@@ -353,3 +355,5 @@ TEST_CASE("V1: a tensor has at most limits.tensor_rank dimensions") {
     CHECK(refusal_of(2, {.tensor_rank = 2}) == "");
     CHECK(refusal_of(3, {.tensor_rank = 2}) == "the tensor has 3 dimensions, the limit is 2");
 }
+
+} // namespace safetensors_test

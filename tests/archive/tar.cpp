@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace tar_test {
+
 using ckpt::errc;
 using ckpt::detail::tar_archive;
 using ckpt::detail::tar_kind;
@@ -176,3 +178,5 @@ TEST_CASE("R1: limits of members and of extended headers hold") {
     CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", std::string(2000, 'x')), .type = 'x'}, a}),
                   {.directory_bytes = 1000}) == errc::limit);
 }
+
+} // namespace tar_test

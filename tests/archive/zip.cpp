@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace zip_test {
+
 using ckpt::errc;
 using ckpt::io_mode;
 using ckpt::record;
@@ -1006,3 +1008,5 @@ TEST_CASE(
 }
 
 #endif
+
+} // namespace zip_test

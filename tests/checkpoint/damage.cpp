@@ -17,6 +17,8 @@
 #include <string_view>
 #include <vector>
 
+namespace damage_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -321,3 +323,5 @@ TEST_CASE("M1: random opcodes are refused or read in bounds") {
     }
     CHECK(accepted > 1500 / one_of);
 }
+
+} // namespace damage_test

@@ -24,6 +24,8 @@
 #include <string_view>
 #include <vector>
 
+namespace dangling_test {
+
 using namespace test_support;
 
 namespace {
@@ -38,10 +40,15 @@ struct model {
 
 } // namespace
 
+} // namespace dangling_test
+
 template <>
-struct ckpt::binding<linear>
-    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
-template <> struct ckpt::binding<model> : ckpt::fields<ckpt::field<"fc1", &model::fc1>> {};
+struct ckpt::binding<dangling_test::linear> : ckpt::fields<ckpt::field<"weight", &dangling_test::linear::weight>,
+                                                           ckpt::field<"bias", &dangling_test::linear::bias>> {};
+template <>
+struct ckpt::binding<dangling_test::model> : ckpt::fields<ckpt::field<"fc1", &dangling_test::model::fc1>> {};
+
+namespace dangling_test {
 
 namespace {
 
@@ -160,3 +167,5 @@ TEST_CASE("a loaded<T> that a function returns is not stopped") {
         return net->fc1.weight(0, 0);
     }));
 }
+
+} // namespace dangling_test

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+namespace dlpack_test {
+
 using ckpt::dtype;
 using ckpt::errc;
 namespace detail = ckpt::detail;
@@ -255,3 +257,5 @@ TEST_CASE("an owner that does not keep the tensor is refused") {
     REQUIRE(unmapped);
     CHECK(ckpt::to_dlpack(*unmapped->at("w"), *unmapped).error().code == errc::not_mapped);
 }
+
+} // namespace dlpack_test

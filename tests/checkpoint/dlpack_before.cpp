@@ -9,6 +9,8 @@
 
 #include <doctest/doctest.h>
 
+namespace dlpack_before_test {
+
 TEST_CASE("DLPack's own header may come before ours") {
     const auto owner = ckpt::detail::make_shared<fake::storage>(std::vector<std::byte>(8));
     const fake::tensor pair{*owner, ckpt::dtype::float32, {2}, {1}};
@@ -20,3 +22,5 @@ TEST_CASE("DLPack's own header may come before ours") {
     (*ours)->deleter(*ours);
     (*theirs)->deleter(*theirs);
 }
+
+} // namespace dlpack_before_test

@@ -32,6 +32,8 @@
 #include <sys/stat.h>
 #endif
 
+namespace errors_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -529,3 +531,5 @@ TEST_CASE("docs/errors.md has a heading for every code, in the same order, with 
     CHECK(headings == wanted);
     CHECK(exits == codes);
 }
+
+} // namespace errors_test

@@ -24,6 +24,8 @@
 #include <unistd.h>
 #endif
 
+namespace hazards_test {
+
 using ckpt::errc;
 using ckpt::io_mode;
 using namespace test_support;
@@ -167,3 +169,5 @@ TEST_CASE("M1: a file that is rewritten while it is opened is refused or read, n
     CHECK(fine > 0);
 }
 #endif
+
+} // namespace hazards_test

@@ -18,6 +18,8 @@
 #include <string_view>
 #include <vector>
 
+namespace memory_test {
+
 using namespace test_support;
 
 // Every allocation of this program is counted. The size and the block stand before what is handed out.
@@ -59,26 +61,30 @@ void* take_or_throw(std::size_t bytes, std::size_t alignment) {
 
 } // namespace
 
-void* operator new(std::size_t bytes) { return take_or_throw(bytes, 16); }
-void* operator new[](std::size_t bytes) { return take_or_throw(bytes, 16); }
+} // namespace memory_test
+
+void* operator new(std::size_t bytes) { return memory_test::take_or_throw(bytes, 16); }
+void* operator new[](std::size_t bytes) { return memory_test::take_or_throw(bytes, 16); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
-    return take_or_throw(bytes, static_cast<std::size_t>(alignment));
+    return memory_test::take_or_throw(bytes, static_cast<std::size_t>(alignment));
 }
 void* operator new[](std::size_t bytes, std::align_val_t alignment) {
-    return take_or_throw(bytes, static_cast<std::size_t>(alignment));
+    return memory_test::take_or_throw(bytes, static_cast<std::size_t>(alignment));
 }
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return take(bytes, 16); }
-void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return take(bytes, 16); }
-void operator delete(void* at) noexcept { give_back(at); }
-void operator delete[](void* at) noexcept { give_back(at); }
-void operator delete(void* at, std::size_t) noexcept { give_back(at); }
-void operator delete[](void* at, std::size_t) noexcept { give_back(at); }
-void operator delete(void* at, std::align_val_t) noexcept { give_back(at); }
-void operator delete[](void* at, std::align_val_t) noexcept { give_back(at); }
-void operator delete(void* at, std::size_t, std::align_val_t) noexcept { give_back(at); }
-void operator delete[](void* at, std::size_t, std::align_val_t) noexcept { give_back(at); }
-void operator delete(void* at, const std::nothrow_t&) noexcept { give_back(at); }
-void operator delete[](void* at, const std::nothrow_t&) noexcept { give_back(at); }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return memory_test::take(bytes, 16); }
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return memory_test::take(bytes, 16); }
+void operator delete(void* at) noexcept { memory_test::give_back(at); }
+void operator delete[](void* at) noexcept { memory_test::give_back(at); }
+void operator delete(void* at, std::size_t) noexcept { memory_test::give_back(at); }
+void operator delete[](void* at, std::size_t) noexcept { memory_test::give_back(at); }
+void operator delete(void* at, std::align_val_t) noexcept { memory_test::give_back(at); }
+void operator delete[](void* at, std::align_val_t) noexcept { memory_test::give_back(at); }
+void operator delete(void* at, std::size_t, std::align_val_t) noexcept { memory_test::give_back(at); }
+void operator delete[](void* at, std::size_t, std::align_val_t) noexcept { memory_test::give_back(at); }
+void operator delete(void* at, const std::nothrow_t&) noexcept { memory_test::give_back(at); }
+void operator delete[](void* at, const std::nothrow_t&) noexcept { memory_test::give_back(at); }
+
+namespace memory_test {
 
 namespace {
 
@@ -316,3 +322,5 @@ TEST_CASE("what is refused gives everything back") {
         CHECK(in_use.load() == before);
     }
 }
+
+} // namespace memory_test

@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+namespace prefetch_test {
+
 using namespace test_support;
 
 namespace {
@@ -200,3 +202,5 @@ TEST_CASE("opening a cold file reads its directory and its pickle, whatever the 
 }
 
 #endif
+
+} // namespace prefetch_test

@@ -18,6 +18,8 @@
 #include <thread>
 #include <vector>
 
+namespace workers_test {
+
 namespace fs = std::filesystem;
 using ckpt::errc;
 using namespace test_support;
@@ -205,3 +207,5 @@ TEST_CASE("workers: the digest of a state_dict from the sums of its tensors, and
     REQUIRE(stopped.size() == tensors.size());
     CHECK(stopped.back().error().code == errc::cancelled);
 }
+
+} // namespace workers_test

@@ -9,7 +9,7 @@ rm -rf "$build"
 # Meson's names of the standards differ from version to version; all compilers know c++2b. The tests are optimised, too:
 # without that Clang 14 with libstdc++ 12 copies texts of c++2b byte by byte, as if compiling.
 CXX=$compiler meson setup "$build" -Dcpp_std=none -Dcpp_args="-std=$standard -O1" \
-    -Dcpp_link_args="$*" -Db_pch=false -Dwerror=true -Ddebug=false -Doptimization=1 -Dtests=enabled \
+    -Dcpp_link_args="$*" -Dwerror=true -Ddebug=false -Doptimization=1 -Dtests=enabled \
     -Dtools=disabled -Dbench=disabled -Dfuzz=disabled -Dcuda=disabled || exit
 ninja -C "$build" -k 0 # names every source that does not compile
 meson test -C "$build" --print-errorlogs --suite unit

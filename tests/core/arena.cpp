@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace arena_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -157,3 +159,5 @@ static_assert(!std::is_copy_constructible_v<arena> && std::is_nothrow_move_const
               std::is_nothrow_move_assignable_v<arena>);
 
 } // namespace
+
+} // namespace arena_test

@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+namespace constexpr_vector_test {
+
 using ckpt::detail::constexpr_vector;
 
 namespace {
@@ -61,3 +63,5 @@ TEST_CASE("constexpr_vector: values that own memory") {
     other = itself;
     CHECK(other[99] == std::string(40, 'v'));
 }
+
+} // namespace constexpr_vector_test

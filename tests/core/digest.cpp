@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+namespace digest_test {
+
 namespace {
 
 std::uint32_t crc(std::string_view text) {
@@ -50,3 +52,5 @@ TEST_CASE("a checksum goes on where it stopped") {
 }
 
 } // namespace
+
+} // namespace digest_test

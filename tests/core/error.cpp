@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+namespace error_test {
+
 using ckpt::errc;
 using namespace ckpt::detail;
 
@@ -129,3 +131,5 @@ TEST_CASE("a global with a name of 500 KB, controls and bidirectional marks is r
 }
 
 } // namespace
+
+} // namespace error_test

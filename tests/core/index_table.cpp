@@ -12,6 +12,8 @@
 #include <unordered_map>
 #include <vector>
 
+namespace index_table_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -99,3 +101,5 @@ TEST_CASE("a growing table does what a map does, whatever is put in and taken ou
 }
 
 } // namespace
+
+} // namespace index_table_test

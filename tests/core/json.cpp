@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+namespace json_test {
+
 using ckpt::detail::arena;
 using ckpt::detail::json_kind;
 using ckpt::detail::json_reader;
@@ -215,3 +217,5 @@ TEST_CASE("a number is read as it is written; NaN and the infinities as Python w
     CHECK_FALSE(in.number_text(after)); // the first fault stays
     CHECK(in.fault() == "null was expected");
 }
+
+} // namespace json_test

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+namespace json_text_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -76,3 +78,5 @@ TEST_CASE("lone surrogates and control characters are Python's, not RFC 8259's")
 }
 
 } // namespace
+
+} // namespace json_text_test

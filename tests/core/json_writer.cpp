@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+namespace json_writer_test {
+
 using ckpt::detail::json_writer;
 
 namespace {
@@ -62,3 +64,5 @@ TEST_CASE("a long document goes to the sink in pieces, in order and whole") {
 }
 
 } // namespace
+
+} // namespace json_writer_test

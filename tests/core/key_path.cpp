@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+namespace key_path_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -64,3 +66,5 @@ TEST_CASE("an index is a whole decimal number of 64 bits") {
 }
 
 } // namespace
+
+} // namespace key_path_test

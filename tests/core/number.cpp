@@ -18,6 +18,8 @@
 #include <string_view>
 #include <version>
 
+namespace number_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -342,3 +344,5 @@ TEST_CASE("the locale changes nothing") {
         }
     std::setlocale(LC_ALL, before.c_str());
 }
+
+} // namespace number_test

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace pattern_test {
+
 using ckpt::pattern;
 using namespace ckpt::detail;
 
@@ -314,3 +316,5 @@ TEST_CASE("a match takes 2^22 steps, and remembers 2^27 places") {
     CHECK(with_key_of(places / elements - 2) == match_outcome::no);
     CHECK(with_key_of(places / elements - 1) == match_outcome::too_many_steps);
 }
+
+} // namespace pattern_test

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace plain_list_test {
+
 using ckpt::detail::plain_list;
 
 namespace {
@@ -127,3 +129,5 @@ TEST_CASE("a plain_list is sorted as a vector is, equal elements keep their plac
         if (list[i - 1].key == list[i].key) CHECK(list[i - 1].value < list[i].value);
     }
 }
+
+} // namespace plain_list_test

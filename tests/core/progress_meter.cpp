@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <vector>
 
+namespace progress_meter_test {
+
 using ckpt::detail::progress_meter;
 
 namespace {
@@ -89,3 +91,5 @@ TEST_CASE("progress: after false nothing is called, and the error says after how
     CHECK(meter.stopped().code == ckpt::errc::cancelled);
     CHECK(meter.stopped().detail == "the progress callback said so after 4194305 of 12582912 bytes");
 }
+
+} // namespace progress_meter_test

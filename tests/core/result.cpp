@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 
+namespace result_test {
+
 using ckpt::errc;
 using ckpt::result;
 
@@ -186,3 +188,5 @@ static_assert(std::is_same_v<decltype(std::declval<result<std::string>>().value(
 static_assert(std::is_same_v<decltype(*std::declval<result<std::string>>()), std::string>);
 
 } // namespace
+
+} // namespace result_test

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+namespace sha256_test {
+
 namespace {
 
 std::string digest(std::string_view text) {
@@ -39,3 +41,5 @@ TEST_CASE("around the end of a block, in one piece and byte by byte") {
         CHECK(sum.digest() == digest(std::string(n, 'a')));
     }
 }
+
+} // namespace sha256_test

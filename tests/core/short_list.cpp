@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 
+namespace short_list_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -43,3 +45,5 @@ TEST_CASE("a list has a style") {
 }
 
 } // namespace
+
+} // namespace short_list_test

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <type_traits>
 
+namespace str_cat_test {
+
 namespace {
 
 using ckpt::detail::str_cat;
@@ -37,3 +39,5 @@ static_assert(!std::is_convertible_v<const int*, ckpt::detail::text_part>);
 static_assert(!std::is_convertible_v<double, ckpt::detail::text_part>);
 
 } // namespace
+
+} // namespace str_cat_test

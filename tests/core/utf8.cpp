@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+namespace utf8_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -48,3 +50,5 @@ TEST_CASE("what cannot be seen, or turns what follows: the first and the last of
 }
 
 } // namespace
+
+} // namespace utf8_test

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+namespace contents_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -158,3 +160,5 @@ TEST_CASE("a file whose name says nothing is told by its content; a name that sa
     CHECK(sets({"weights_a.sav", "model.safetensors"}) == names{"model.safetensors"});
     CHECK(sets({"weights_a.json", "weights_.py"}).empty());
 }
+
+} // namespace contents_test

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace dcp_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -478,3 +480,5 @@ TEST_CASE("a slice reads the bytes that it needs") {
     CHECK(by_columns < left.size() * 4 + 4 * opening);
 }
 #endif
+
+} // namespace dcp_test

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace llama_test {
+
 using ckpt::errc;
 using ckpt::detail::llama_cut;
 using ckpt::detail::llama_cut_of;
@@ -382,3 +384,5 @@ TEST_CASE("an expanded tensor of any size in a part is refused, not compared or 
     CHECK(weights.at("output.weight").error().code == errc::output_limit);
     CHECK(weights.at("output.weight").error().file == name_of(0));
 }
+
+} // namespace llama_test

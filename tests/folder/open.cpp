@@ -23,6 +23,8 @@
 #include <sys/stat.h>
 #endif
 
+namespace open_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -515,3 +517,5 @@ TEST_CASE("why a file was chosen claims no more than was looked at") {
     folder.remove("a.pt");
     CHECK(ckpt::open_folder(folder.path()).error().hint.find("or the folder in it") != std::string_view::npos);
 }
+
+} // namespace open_test

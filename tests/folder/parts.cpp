@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+namespace parts_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -275,3 +277,5 @@ TEST_CASE("ranks of Megatron-LM are joined by the rules of docs/formats.md") {
                             "model.layers.0.norm.weight [2] 20 21;"
                             "model.output_layer.weight [4, 2] 22 23 24 25 122 123 124 125;");
 }
+
+} // namespace parts_test

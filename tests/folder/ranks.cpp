@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace ranks_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -397,3 +399,5 @@ TEST_CASE("R1: corners of pieces are checked up to 16 numbers for each byte of m
     CHECK(told(padding) == "");
     CHECK(told(padding - 1) == "the pieces of \"w\" are cut along 13 dimensions, too many to check\n");
 }
+
+} // namespace ranks_test

@@ -10,6 +10,8 @@
 #include <random>
 #include <vector>
 
+namespace shard_boxes_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -118,3 +120,5 @@ TEST_CASE("sizes and factors of any magnitude are done at once, and too many str
     CHECK(grid(64, 64));
     CHECK_FALSE(grid(17, 241)); // 4,097
 }
+
+} // namespace shard_boxes_test

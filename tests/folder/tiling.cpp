@@ -9,6 +9,8 @@
 #include <random>
 #include <vector>
 
+namespace tiling_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -120,3 +122,5 @@ TEST_CASE("no dimension, huge sizes, a budget") {
                              {.rank = 60, .offsets = numbers(60, 0), .sizes = numbers(60, 1), .count = 1}, budget)
                     .fits);
 }
+
+} // namespace tiling_test

@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace zero_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -502,3 +504,5 @@ TEST_CASE("a slice reads the bytes that it needs") {
     }
 }
 #endif
+
+} // namespace zero_test

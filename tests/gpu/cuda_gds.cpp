@@ -21,6 +21,8 @@
 #include <type_traits>
 #include <utility>
 
+namespace cuda_gds_test {
+
 namespace {
 
 using driver = ckpt::cuda::gds_driver;
@@ -176,3 +178,5 @@ TEST_CASE("the driver is closed once: by its owner, or after it by the last file
     CHECK(table.read(handle, s.memory, 10, 0, 0) == 10);
     table.close(handle);
 }
+
+} // namespace cuda_gds_test

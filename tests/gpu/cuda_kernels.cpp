@@ -10,6 +10,8 @@
 #include <cstring>
 #include <vector>
 
+namespace cuda_kernels_test {
+
 using ckpt::dtype;
 
 namespace {
@@ -130,3 +132,5 @@ TEST_CASE("what is refused or empty is not launched; a launch that fails says so
     CHECK(kernels.cast(on.memory, dtype::float16, on.memory, dtype::float16, true, 2, on.stream) ==
           cudaErrorLaunchOutOfResources);
 }
+
+} // namespace cuda_kernels_test

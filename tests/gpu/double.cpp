@@ -17,6 +17,8 @@
 #include <cstring>
 #include <thread>
 
+namespace double_test {
+
 using cuda_double::kind;
 using cuda_double::mode;
 
@@ -1136,3 +1138,5 @@ TEST_CASE("kernels that nvcc compiled are launched and found by their names") {
 }
 
 } // namespace
+
+} // namespace double_test

@@ -17,6 +17,8 @@
 #include <tuple>
 #include <vector>
 
+namespace double_storage_test {
+
 using cuda_double::kind;
 
 namespace {
@@ -252,3 +254,5 @@ TEST_CASE("storage writes at once, so other work on the same bytes must be known
 }
 
 } // namespace
+
+} // namespace double_storage_test

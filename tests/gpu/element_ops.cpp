@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+namespace element_ops_test {
+
 namespace {
 
 using ckpt::dtype;
@@ -561,3 +563,5 @@ TEST_CASE("a scatter leaves alone what it has no element for") {
 }
 
 } // namespace
+
+} // namespace element_ops_test

@@ -21,6 +21,8 @@
 #include <string_view>
 #include <vector>
 
+namespace host_test {
+
 using ckpt::errc;
 using ckpt::upload_layout;
 using ckpt::upload_source;
@@ -446,3 +448,5 @@ TEST_CASE("host: values that a conversion would lose are an error, not a number"
     REQUIRE(!loaded);
     CHECK(loaded.error().code == errc::conversion);
 }
+
+} // namespace host_test

@@ -28,6 +28,8 @@
 #include <thread>
 #include <vector>
 
+namespace upload_test {
+
 using ckpt::errc;
 using ckpt::upload_layout;
 using ckpt::upload_source;
@@ -1307,3 +1309,5 @@ TEST_CASE("upload: a strided tensor becomes dense by a kernel, on its own device
     }
     clean_end();
 }
+
+} // namespace upload_test

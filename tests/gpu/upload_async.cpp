@@ -28,6 +28,8 @@
 #include <utility>
 #include <vector>
 
+namespace upload_async_test {
+
 using ckpt::errc;
 using ckpt::upload_layout;
 using ckpt::upload_source;
@@ -641,3 +643,5 @@ TEST_CASE("async: where the system starts no thread, that is the error") {
     clean_end();
 }
 #endif
+
+} // namespace upload_async_test

@@ -18,6 +18,8 @@
 #include <string_view>
 #include <vector>
 
+namespace upload_dequantize_test {
+
 using ckpt::dtype;
 using ckpt::errc;
 using ckpt::upload_layout;
@@ -225,3 +227,5 @@ TEST_CASE("upload: replicas get the numbers of the first target, and no paramete
             clean_end();
         }
 }
+
+} // namespace upload_dequantize_test

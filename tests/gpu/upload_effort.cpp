@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <string>
 
+namespace upload_effort_test {
+
 using namespace ckpt::detail;
 using ckpt::upload_source;
 using test_support::temporary_file;
@@ -86,3 +88,5 @@ TEST_CASE("files of 64 MiB and more that are not cached are read past the cache"
     CHECK(source_of(0, enough) == upload_source::buffered);
 }
 #endif
+
+} // namespace upload_effort_test

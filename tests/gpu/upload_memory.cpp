@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+namespace upload_memory_test {
+
 using ckpt::errc;
 using ckpt::upload_source;
 using ckpt::cuda::staging_pool;
@@ -583,3 +585,5 @@ TEST_CASE("upload: one that is started keeps the allocator's table and takes sta
     }
     clean_end();
 }
+
+} // namespace upload_memory_test

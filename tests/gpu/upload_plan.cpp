@@ -29,6 +29,8 @@
 #include <string_view>
 #include <vector>
 
+namespace upload_plan_test {
+
 using ckpt::errc;
 using ckpt::plan_upload;
 using ckpt::upload_layout;
@@ -996,3 +998,5 @@ TEST_CASE("plan: a device has 2^62 bytes at most") {
     REQUIRE(!refused);
     CHECK(refused.error().code == errc::limit);
 }
+
+} // namespace upload_plan_test

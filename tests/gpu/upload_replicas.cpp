@@ -20,6 +20,8 @@
 
 #include <dlfcn.h>
 
+namespace upload_replicas_test {
+
 using ckpt::errc;
 using ckpt::upload_layout;
 using ckpt::upload_source;
@@ -375,3 +377,5 @@ TEST_CASE("upload: every call fails once while there are an allocator, staging m
         }
     MESSAGE(runs << " runs");
 }
+
+} // namespace upload_replicas_test

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace advice_test {
+
 using ckpt::detail::advice;
 using ckpt::detail::advised_range;
 using ckpt::detail::merge_ranges;
@@ -87,3 +89,5 @@ TEST_CASE("long ranges are told in pieces, whose bytes are counted once") {
 #endif
     }
 }
+
+} // namespace advice_test

@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <string>
 
+namespace folder_test {
+
 using ckpt::errc;
 using ckpt::detail::list_folder;
 using ckpt::detail::path_in;
@@ -55,3 +57,5 @@ TEST_CASE("a name in a folder") {
     CHECK(path_in("", "b") == "b");
     CHECK(path_in("/", "b") == "/b");
 }
+
+} // namespace folder_test

@@ -16,6 +16,8 @@
 #include <span>
 #include <string>
 
+namespace opening_reads_test {
+
 using ckpt::errc;
 using ckpt::detail::opening_reads;
 using ckpt::detail::source;
@@ -114,3 +116,5 @@ TEST_CASE("a file that torch.save wrote is opened with six reads or less") {
     }
 }
 #endif
+
+} // namespace opening_reads_test

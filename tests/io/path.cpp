@@ -9,6 +9,8 @@
 #include <string>
 #include <type_traits>
 
+namespace path_test {
+
 namespace {
 
 std::string text_of(ckpt::path_arg path) { return path.text(); }
@@ -47,3 +49,5 @@ TEST_CASE("a file's folder and a path in a folder") {
     CHECK(path_in(folder_of("a/b.pt"), "c") == "a/c");
     CHECK(path_in(folder_of("b.pt"), "c") == "./c");
 }
+
+} // namespace path_test

@@ -22,6 +22,8 @@
 #include <unistd.h>
 #endif
 
+namespace source_test {
+
 using ckpt::errc;
 using ckpt::io_mode;
 using ckpt::detail::source;
@@ -217,3 +219,5 @@ TEST_CASE("the descriptor is closed with the last owner") {
 }
 
 #endif
+
+} // namespace source_test

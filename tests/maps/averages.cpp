@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace averages_test {
+
 using namespace test_support;
 
 TEST_CASE("latent diffusion: each average takes its raw tensor's place and name; the raw ones are listed as dropped") {
@@ -58,3 +60,5 @@ TEST_CASE("an average that belongs to nothing, or to two, is an error") {
     CHECK(averaged.size() == 1);
     CHECK(averaged.view<float, 1>("net.a*b.{c}").value()(0) == 2);
 }
+
+} // namespace averages_test

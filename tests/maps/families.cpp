@@ -18,6 +18,8 @@
 #include <cstddef>
 #include <string>
 
+namespace families_test {
+
 namespace {
 
 ckpt::state_dict weights_of(const std::string& file) {
@@ -190,3 +192,5 @@ TEST_CASE("Stable Diffusion: U-Net, autoencoder and text encoder, raw or average
     same(ckpt::remap(averaged, ckpt::key_map{ckpt::rule("keep model.diffusion_model.**")}).value(),
          maps::ldm_unet_to_diffusers(1).value(), weights_of("names_latent_diffusion/unet_ema.pt"));
 }
+
+} // namespace families_test

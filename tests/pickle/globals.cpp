@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace globals_test {
+
 using ckpt::errc;
 using ckpt::verdict;
 using namespace test_support;
@@ -460,3 +462,5 @@ TEST_CASE("R1: the places of names are told of 4,097 globals, of 256 KiB of text
 }
 
 } // namespace
+
+} // namespace globals_test

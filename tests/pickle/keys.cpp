@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace keys_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace test_support::pickles;
@@ -89,3 +91,5 @@ TEST_CASE("keys whose places in a table collide are all kept") {
 }
 
 } // namespace
+
+} // namespace keys_test

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+namespace machine_test {
+
 using ckpt::errc;
 using ckpt::kind;
 using namespace test_support;
@@ -607,3 +609,5 @@ TEST_CASE("floats of text have the values that Python gives them") {
 }
 
 } // namespace
+
+} // namespace machine_test

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+namespace names_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -186,3 +188,5 @@ TEST_CASE("G1: names that can only be an attack are known, however they are cut"
 }
 
 } // namespace
+
+} // namespace names_test

@@ -11,6 +11,8 @@
 #include <set>
 #include <string>
 
+namespace opcode_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -61,3 +63,5 @@ TEST_CASE("the fuzzers' dictionary has a word for every opcode of the table") {
 }
 
 } // namespace
+
+} // namespace opcode_test

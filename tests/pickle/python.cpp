@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+namespace python_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace pkl;
@@ -175,3 +177,5 @@ TEST_CASE("the same from files that Python wrote") {
         CHECK(ranges >= 2);
     }
 }
+
+} // namespace python_test

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace readings_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace test_support::pickles;
@@ -267,3 +269,5 @@ TEST_CASE("a memo index may be larger than the pickle") {
 }
 
 } // namespace
+
+} // namespace readings_test

@@ -20,6 +20,8 @@
 #include <pthread.h>
 #endif
 
+namespace resources_test {
+
 namespace {
 
 std::atomic<std::size_t> in_use{0};
@@ -45,22 +47,34 @@ void counted_delete(void* p, std::size_t alignment) noexcept {
 
 } // namespace
 
-void* operator new(std::size_t n) { return counted_new(n, 0); }
-void* operator new[](std::size_t n) { return counted_new(n, 0); }
-void* operator new(std::size_t n, std::align_val_t a) { return counted_new(n, static_cast<std::size_t>(a)); }
-void* operator new[](std::size_t n, std::align_val_t a) { return counted_new(n, static_cast<std::size_t>(a)); }
-void operator delete(void* p) noexcept { counted_delete(p, 0); }
-void operator delete[](void* p) noexcept { counted_delete(p, 0); }
-void operator delete(void* p, std::size_t) noexcept { counted_delete(p, 0); }
-void operator delete[](void* p, std::size_t) noexcept { counted_delete(p, 0); }
-void operator delete(void* p, std::align_val_t a) noexcept { counted_delete(p, static_cast<std::size_t>(a)); }
-void operator delete[](void* p, std::align_val_t a) noexcept { counted_delete(p, static_cast<std::size_t>(a)); }
+} // namespace resources_test
+
+void* operator new(std::size_t n) { return resources_test::counted_new(n, 0); }
+void* operator new[](std::size_t n) { return resources_test::counted_new(n, 0); }
+void* operator new(std::size_t n, std::align_val_t a) {
+    return resources_test::counted_new(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a) {
+    return resources_test::counted_new(n, static_cast<std::size_t>(a));
+}
+void operator delete(void* p) noexcept { resources_test::counted_delete(p, 0); }
+void operator delete[](void* p) noexcept { resources_test::counted_delete(p, 0); }
+void operator delete(void* p, std::size_t) noexcept { resources_test::counted_delete(p, 0); }
+void operator delete[](void* p, std::size_t) noexcept { resources_test::counted_delete(p, 0); }
+void operator delete(void* p, std::align_val_t a) noexcept {
+    resources_test::counted_delete(p, static_cast<std::size_t>(a));
+}
+void operator delete[](void* p, std::align_val_t a) noexcept {
+    resources_test::counted_delete(p, static_cast<std::size_t>(a));
+}
 void operator delete(void* p, std::size_t, std::align_val_t a) noexcept {
-    counted_delete(p, static_cast<std::size_t>(a));
+    resources_test::counted_delete(p, static_cast<std::size_t>(a));
 }
 void operator delete[](void* p, std::size_t, std::align_val_t a) noexcept {
-    counted_delete(p, static_cast<std::size_t>(a));
+    resources_test::counted_delete(p, static_cast<std::size_t>(a));
 }
+
+namespace resources_test {
 
 using ckpt::errc;
 using namespace test_support;
@@ -345,3 +359,5 @@ TEST_CASE("R2: a thread with a small stack reads, walks and destroys everything"
 #endif
 
 } // namespace
+
+} // namespace resources_test

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+namespace text_test {
+
 using namespace ckpt::detail;
 using namespace std::string_literals;
 
@@ -147,3 +149,5 @@ TEST_CASE("integers at the ends of 64 bits fit, their neighbours do not") {
 }
 
 } // namespace
+
+} // namespace text_test

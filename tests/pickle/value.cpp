@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 
+namespace value_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace test_support::pickles;
@@ -105,3 +107,5 @@ TEST_CASE("builders make made_per_byte for each byte of the pickle and a mebibyt
     CHECK(code_of<charging>(charged(most - 7, 7), twice) == errc::none);
     CHECK(code_of<charging>(charged(most - 7, 8), twice) == errc::limit);
 }
+
+} // namespace value_test

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+namespace binding_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -64,31 +66,40 @@ struct two_lists {
 
 } // namespace
 
+} // namespace binding_test
+
 template <>
-struct ckpt::binding<linear>
-    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
+struct ckpt::binding<binding_test::linear> : ckpt::fields<ckpt::field<"weight", &binding_test::linear::weight>,
+                                                          ckpt::field<"bias", &binding_test::linear::bias>> {};
 template <>
-struct ckpt::binding<attention>
-    : ckpt::fields<ckpt::field<"q_proj", &attention::q>, ckpt::field<"k_proj", &attention::k>> {};
+struct ckpt::binding<binding_test::attention> : ckpt::fields<ckpt::field<"q_proj", &binding_test::attention::q>,
+                                                             ckpt::field<"k_proj", &binding_test::attention::k>> {};
 template <>
-struct ckpt::binding<block>
-    : ckpt::fields<ckpt::field<"attn", &block::attn>, ckpt::field<"norm.weight", &block::norm>> {};
+struct ckpt::binding<binding_test::block> : ckpt::fields<ckpt::field<"attn", &binding_test::block::attn>,
+                                                         ckpt::field<"norm.weight", &binding_test::block::norm>> {};
 template <>
-struct ckpt::binding<adapter> : ckpt::fields<ckpt::field<"down", &adapter::down>, ckpt::field<"up", &adapter::up>> {};
+struct ckpt::binding<binding_test::adapter>
+    : ckpt::fields<ckpt::field<"down", &binding_test::adapter::down>, ckpt::field<"up", &binding_test::adapter::up>> {};
 template <>
-struct ckpt::binding<model> : ckpt::fields<ckpt::field<"h", &model::blocks>, ckpt::field<"tables", &model::tables>,
-                                           ckpt::field<"lora", &model::lora>, ckpt::field<"mask", &model::mask>> {};
+struct ckpt::binding<binding_test::model>
+    : ckpt::fields<ckpt::field<"h", &binding_test::model::blocks>, ckpt::field<"tables", &binding_test::model::tables>,
+                   ckpt::field<"lora", &binding_test::model::lora>, ckpt::field<"mask", &binding_test::model::mask>> {};
 template <>
-struct ckpt::binding<derived>
-    : ckpt::fields<ckpt::field<"a", &derived::a>, ckpt::field<"", &derived::flat>, ckpt::field<"b", &derived::b>> {};
-template <> struct ckpt::binding<base> : ckpt::fields<ckpt::field<"a2", &base::a>> {};
-template <> struct ckpt::binding<grid> : ckpt::fields<ckpt::field<"", &grid::rows>> {};
+struct ckpt::binding<binding_test::derived>
+    : ckpt::fields<ckpt::field<"a", &binding_test::derived::a>, ckpt::field<"", &binding_test::derived::flat>,
+                   ckpt::field<"b", &binding_test::derived::b>> {};
+template <> struct ckpt::binding<binding_test::base> : ckpt::fields<ckpt::field<"a2", &binding_test::base::a>> {};
+template <> struct ckpt::binding<binding_test::grid> : ckpt::fields<ckpt::field<"", &binding_test::grid::rows>> {};
 template <>
-struct ckpt::binding<maybe> : ckpt::fields<ckpt::field<"proj", &maybe::proj>, ckpt::field<"list", &maybe::list>,
-                                           ckpt::field<"last", &maybe::last>> {};
+struct ckpt::binding<binding_test::maybe>
+    : ckpt::fields<ckpt::field<"proj", &binding_test::maybe::proj>, ckpt::field<"list", &binding_test::maybe::list>,
+                   ckpt::field<"last", &binding_test::maybe::last>> {};
 template <>
-struct ckpt::binding<two_lists>
-    : ckpt::fields<ckpt::field<"list", &two_lists::list>, ckpt::field<"sparse", &two_lists::sparse>> {};
+struct ckpt::binding<binding_test::two_lists> : ckpt::fields<ckpt::field<"list", &binding_test::two_lists::list>,
+                                                             ckpt::field<"sparse", &binding_test::two_lists::sparse>> {
+};
+
+namespace binding_test {
 
 namespace {
 
@@ -260,3 +271,5 @@ TEST_CASE("an array or a vector of structs can be loaded without a struct around
     CHECK(ckpt::load(weights, all).value().complete());
     CHECK(all.size() == 2);
 }
+
+} // namespace binding_test

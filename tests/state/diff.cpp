@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+namespace diff_test {
+
 using ckpt::difference;
 using namespace test_support;
 
@@ -200,3 +202,5 @@ TEST_CASE("a tensor that cannot be read is a difference with its error, and no o
     REQUIRE(refused.changed.size() == 1);
     CHECK(refused.changed[0].failure.value().code == ckpt::errc::output_limit);
 }
+
+} // namespace diff_test

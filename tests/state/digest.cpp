@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace digest_test {
+
 using namespace test_support;
 
 namespace {
@@ -83,3 +85,5 @@ TEST_CASE("a tensor without values has no digest") {
     CHECK(digest_of(torch_file(pkl::dict({{pkl::str("ok"), pkl::floats("0", 1)}, {pkl::str("w"), pkl::floats("1", 1)}}),
                                {{"0", raw<float>({1})}, {"1", "too long"}})) == "!storage_size_mismatch w");
 }
+
+} // namespace digest_test

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+namespace discovery_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -326,3 +328,5 @@ TEST_CASE("dictionaries of numpy arrays are state_dicts where a file has no tens
     CHECK(loaded.size() == 2);
     CHECK(loaded.at("a.weight").value().shape()[0] == 2);
 }
+
+} // namespace discovery_test

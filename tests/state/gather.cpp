@@ -22,6 +22,8 @@
 #include <string>
 #include <vector>
 
+namespace gather_test {
+
 using namespace test_support;
 using ckpt::dtype;
 using ckpt::detail::gather_plan;
@@ -478,3 +480,5 @@ TEST_CASE("the numbers of quantised tensors, in any range, and under other opera
         }
     }
 }
+
+} // namespace gather_test

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+namespace key_map_test {
+
 using ckpt::errc;
 using ckpt::key_map;
 using ckpt::detail::key_map_access;
@@ -246,3 +248,5 @@ TEST_CASE("comments of suggested rules list 50 missing keys, 50 wrong shapes and
     CHECK(rest(0, 0, 50) == "");
     CHECK(rest(0, 0, 51).starts_with("#   +1 more\n"));
 }
+
+} // namespace key_map_test

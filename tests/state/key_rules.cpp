@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+namespace key_rules_test {
+
 using ckpt::key_map;
 using namespace ckpt::detail;
 
@@ -437,3 +439,5 @@ TEST_CASE("faults of conditions") {
                                              : "fine"),
                       good);
 }
+
+} // namespace key_rules_test

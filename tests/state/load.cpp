@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+namespace load_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -63,25 +65,36 @@ concept load_of_temporary = requires(T x, linear& model) { ckpt::load(std::forwa
 
 } // namespace
 
+} // namespace load_test
+
 template <>
-struct ckpt::binding<linear>
-    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
+struct ckpt::binding<load_test::linear>
+    : ckpt::fields<ckpt::field<"weight", &load_test::linear::weight>, ckpt::field<"bias", &load_test::linear::bias>> {};
 template <>
-struct ckpt::binding<copied>
-    : ckpt::fields<ckpt::field<"weight", &copied::weight>, ckpt::field<"bias", &copied::bias>> {};
+struct ckpt::binding<load_test::copied>
+    : ckpt::fields<ckpt::field<"weight", &load_test::copied::weight>, ckpt::field<"bias", &load_test::copied::bias>> {};
 template <>
-struct ckpt::binding<untyped> : ckpt::fields<ckpt::field<"weight", &untyped::weight, ckpt::shape<2, ckpt::any>>,
-                                             ckpt::field<"bias", &untyped::bias>> {};
+struct ckpt::binding<load_test::untyped>
+    : ckpt::fields<ckpt::field<"weight", &load_test::untyped::weight, ckpt::shape<2, ckpt::any>>,
+                   ckpt::field<"bias", &load_test::untyped::bias>> {};
 template <>
-struct ckpt::binding<sized> : ckpt::fields<ckpt::field<"weight", &sized::weight, ckpt::shape<ckpt::any, 3>>> {};
-template <> struct ckpt::binding<many_copies> : ckpt::fields<ckpt::field<"w", &many_copies::all>> {};
+struct ckpt::binding<load_test::sized>
+    : ckpt::fields<ckpt::field<"weight", &load_test::sized::weight, ckpt::shape<ckpt::any, 3>>> {};
 template <>
-struct ckpt::binding<attention>
-    : ckpt::fields<ckpt::field<"qkv", &attention::qkv>, ckpt::field<"scale", &attention::scale>> {};
-template <> struct ckpt::binding<viewed_attention> : ckpt::fields<ckpt::field<"qkv", &viewed_attention::qkv>> {};
+struct ckpt::binding<load_test::many_copies> : ckpt::fields<ckpt::field<"w", &load_test::many_copies::all>> {};
 template <>
-struct ckpt::binding<wrapped> : ckpt::fields<ckpt::field<"", &wrapped::inner>, ckpt::field<"bias", &wrapped::bias>> {};
-template <> struct ckpt::binding<half_model> : ckpt::fields<ckpt::field<"w", &half_model::w>> {};
+struct ckpt::binding<load_test::attention>
+    : ckpt::fields<ckpt::field<"qkv", &load_test::attention::qkv>, ckpt::field<"scale", &load_test::attention::scale>> {
+};
+template <>
+struct ckpt::binding<load_test::viewed_attention>
+    : ckpt::fields<ckpt::field<"qkv", &load_test::viewed_attention::qkv>> {};
+template <>
+struct ckpt::binding<load_test::wrapped>
+    : ckpt::fields<ckpt::field<"", &load_test::wrapped::inner>, ckpt::field<"bias", &load_test::wrapped::bias>> {};
+template <> struct ckpt::binding<load_test::half_model> : ckpt::fields<ckpt::field<"w", &load_test::half_model::w>> {};
+
+namespace load_test {
 
 static_assert(!load_of_temporary<ckpt::state_dict> && !load_of_temporary<const ckpt::state_dict>);
 static_assert(load_of_temporary<ckpt::state_dict&> && load_of_temporary<const ckpt::state_dict&>);
@@ -566,3 +579,5 @@ TEST_CASE("work is linear in keys that fit nothing") {
     linear missing{};
     CHECK(ckpt::plan_load(weights, missing).missing_keys.size() == 2);
 }
+
+} // namespace load_test

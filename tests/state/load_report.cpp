@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+namespace load_report_test {
+
 namespace {
 
 std::string folded(const std::vector<std::string>& keys, std::size_t most = 100) {
@@ -156,3 +158,5 @@ TEST_CASE("the JSON has every list, in a fixed order, and is valid whatever the 
         R"("absent": [], "used": [], "dropped": [{"from": "old", "rule": "drop old"}], "unexpected_keys": [], "nearest": [{"key": "m", "nearest": ["n"]}], )"
         R"("missing_not_allowed": 1, "unexpected_not_allowed": 0})");
 }
+
+} // namespace load_report_test

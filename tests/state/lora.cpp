@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace lora_test {
+
 using namespace test_support;
 
 namespace {
@@ -280,3 +282,5 @@ TEST_CASE("a scale for each pair, and pairs without a module that are listed whe
     options.allow_unmatched = false;
     CHECK(ckpt::merge_lora(base.weights(), adapter.weights(), options).error().code == ckpt::errc::adapter_unmatched);
 }
+
+} // namespace lora_test

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace module_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -355,3 +357,5 @@ TEST_CASE("R1: many modules that share one large state cost time in proportion t
         CHECK(all[0].reason.find("at least") != std::string::npos);
     }
 }
+
+} // namespace module_test

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace overlay_test {
+
 using namespace test_support;
 
 TEST_CASE("the later layer wins, keys keep the first layer's order, and each tensor names its layer") {
@@ -106,3 +108,5 @@ TEST_CASE("an overlay outlives the files and the layers that it was made of") {
     CHECK(values(weights, "b") == std::vector<float>{2});
     CHECK(weights.at("b").value().file() == "y");
 }
+
+} // namespace overlay_test

@@ -22,6 +22,8 @@
 #include <string_view>
 #include <vector>
 
+namespace progress_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -38,9 +40,14 @@ struct net {
 
 } // namespace
 
+} // namespace progress_test
+
 template <>
-struct ckpt::binding<net> : ckpt::fields<ckpt::field<"first", &net::first>, ckpt::field<"turned", &net::turned>,
-                                         ckpt::field<"last", &net::last>> {};
+struct ckpt::binding<progress_test::net>
+    : ckpt::fields<ckpt::field<"first", &progress_test::net::first>, ckpt::field<"turned", &progress_test::net::turned>,
+                   ckpt::field<"last", &progress_test::net::last>> {};
+
+namespace progress_test {
 
 namespace {
 
@@ -228,3 +235,5 @@ TEST_CASE("progress: digests that are stopped are left out of a puller's report"
     CHECK_FALSE(report.loaded[0].crc32);
     CHECK_FALSE(report.loaded[1].crc32);
 }
+
+} // namespace progress_test

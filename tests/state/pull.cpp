@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace pull_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -180,3 +182,5 @@ TEST_CASE("values are copied into memory of the caller's, which must have their 
     CHECK(wide == std::vector<double>{5, 6});
     CHECK(lenient.report().loaded.at(0).cast);
 }
+
+} // namespace pull_test

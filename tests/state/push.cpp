@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace push_test {
+
 using ckpt::destination;
 using ckpt::dtype;
 using ckpt::errc;
@@ -265,3 +267,5 @@ TEST_CASE(
     CHECK(ckpt::push(weights, wide, fail, {.allow_unexpected = {"**"}}).error().code == errc::load_incomplete);
     CHECK(calls == 0); // 128 MiB of 4 bytes
 }
+
+} // namespace push_test

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace read_into_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -76,24 +78,34 @@ template <class T> std::string detail(std::string_view json, const ckpt::read_op
 
 } // namespace
 
+} // namespace read_into_test
+
 template <>
-struct ckpt::binding<scaling>
-    : ckpt::fields<ckpt::field<"factor", &scaling::factor>, ckpt::field<"type", &scaling::type>> {};
+struct ckpt::binding<read_into_test::scaling> : ckpt::fields<ckpt::field<"factor", &read_into_test::scaling::factor>,
+                                                             ckpt::field<"type", &read_into_test::scaling::type>> {};
 template <>
-struct ckpt::binding<settings>
-    : ckpt::fields<ckpt::field<"heads", &settings::heads>, ckpt::field<"eps", &settings::eps>,
-                   ckpt::field<"tied", &settings::tied>, ckpt::field<"name", &settings::name>,
-                   ckpt::field<"kinds", &settings::kinds>, ckpt::field<"window", &settings::window>,
-                   ckpt::field<"flags", &settings::flags>, ckpt::field<"inner", &settings::inner>,
-                   ckpt::field<"rope", &settings::rope>, ckpt::field<"more", &settings::more>> {};
+struct ckpt::binding<read_into_test::settings>
+    : ckpt::fields<
+          ckpt::field<"heads", &read_into_test::settings::heads>, ckpt::field<"eps", &read_into_test::settings::eps>,
+          ckpt::field<"tied", &read_into_test::settings::tied>, ckpt::field<"name", &read_into_test::settings::name>,
+          ckpt::field<"kinds", &read_into_test::settings::kinds>,
+          ckpt::field<"window", &read_into_test::settings::window>,
+          ckpt::field<"flags", &read_into_test::settings::flags>,
+          ckpt::field<"inner", &read_into_test::settings::inner>, ckpt::field<"rope", &read_into_test::settings::rope>,
+          ckpt::field<"more", &read_into_test::settings::more>> {};
 template <>
-struct ckpt::binding<flat> : ckpt::fields<ckpt::field<"rope.scaling.factor", &flat::factor>, //
-                                          ckpt::field<"", &flat::same>, ckpt::field<"small", &flat::small>> {};
+struct ckpt::binding<read_into_test::flat>
+    : ckpt::fields<ckpt::field<"rope.scaling.factor", &read_into_test::flat::factor>, //
+                   ckpt::field<"", &read_into_test::flat::same>, ckpt::field<"small", &read_into_test::flat::small>> {};
 template <>
-struct ckpt::binding<gpt2>
-    : ckpt::fields<ckpt::field<"n_head", &gpt2::heads>, ckpt::field<"n_inner", &gpt2::inner>,
-                   ckpt::field<"layer_norm_epsilon", &gpt2::eps>, ckpt::field<"model_type", &gpt2::kind>> {};
-template <> struct ckpt::binding<layers> : ckpt::fields<ckpt::field<"all", &layers::all>> {};
+struct ckpt::binding<read_into_test::gpt2> : ckpt::fields<ckpt::field<"n_head", &read_into_test::gpt2::heads>,
+                                                          ckpt::field<"n_inner", &read_into_test::gpt2::inner>,
+                                                          ckpt::field<"layer_norm_epsilon", &read_into_test::gpt2::eps>,
+                                                          ckpt::field<"model_type", &read_into_test::gpt2::kind>> {};
+template <>
+struct ckpt::binding<read_into_test::layers> : ckpt::fields<ckpt::field<"all", &read_into_test::layers::all>> {};
+
+namespace read_into_test {
 
 TEST_CASE("numbers, texts, lists, optionals and nested structs are read, and the report has all keys") {
     settings s;
@@ -215,3 +227,5 @@ TEST_CASE("values that are shared very often cost no more than their file is wor
     CHECK(read_shared(101) == errc::limit);
     CHECK(read_shared(3000) == errc::limit); // 2.7e10
 }
+
+} // namespace read_into_test

@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+namespace remap_test {
+
 using namespace test_support;
 using ckpt::dtype;
 
@@ -875,3 +877,5 @@ TEST_CASE("a remapped state_dict is remapped again, and owned") {
     CHECK(shown(ckpt::remap(own, ckpt::key_map{ckpt::rule("transpose 0 1 r")}).value())
               .starts_with("r float64 [4, 6] 12 13 14 0 1 2"));
 }
+
+} // namespace remap_test

@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+namespace remap_cases_test {
+
 using namespace test_support;
 
 namespace {
@@ -323,3 +325,5 @@ TEST_CASE("faults of a rules text name the line and put a caret under the place"
     CHECK(ckpt::key_map::parse("drop " + std::string(4091, 'a')).has_value());
     CHECK_FALSE(ckpt::key_map::parse("drop " + std::string(4092, 'a')).has_value());
 }
+
+} // namespace remap_cases_test

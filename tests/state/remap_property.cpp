@@ -18,6 +18,8 @@
 #include <string_view>
 #include <vector>
 
+namespace remap_property_test {
+
 using namespace test_support;
 using ckpt::dtype;
 
@@ -302,3 +304,5 @@ TEST_CASE("a text is a map, whose text is the same map, or an error with a place
     MESSAGE(good << " texts were maps");
     CHECK(good > 2000 / one_of);
 }
+
+} // namespace remap_property_test

@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+namespace state_dict_test {
+
 using ckpt::errc;
 using namespace std::string_literals;
 using namespace test_support;
@@ -399,3 +401,5 @@ TEST_CASE("two threads read one const checkpoint") {
         CHECK(sums[0] == 4u * 500u);
     }
 }
+
+} // namespace state_dict_test

@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+namespace suggest_test {
+
 namespace {
 
 using sizes = std::vector<std::int64_t>;
@@ -383,3 +385,5 @@ TEST_CASE("the same in another order, with names that mean nothing, without some
     }
     CHECK(runs >= 200 / test_support::one_of_many);
 }
+
+} // namespace suggest_test

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+namespace walk_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -262,3 +264,5 @@ TEST_CASE("keys are told as Python shows them") {
     CHECK(texts ==
           std::vector<std::string>{"()", "(1,)", "('a', None, True, 2.0)", "-1e+300", "(<tuple>,)", "<int>", "False"});
 }
+
+} // namespace walk_test

@@ -16,6 +16,8 @@
 #include <string_view>
 #include <vector>
 
+namespace weight_norm_test {
+
 using namespace test_support;
 
 namespace {
@@ -138,3 +140,5 @@ TEST_CASE("an empty weight, and a call that is stopped") {
     REQUIRE_FALSE(stopped.has_value());
     CHECK(stopped.error().code == ckpt::errc::cancelled);
 }
+
+} // namespace weight_norm_test

@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <vector>
 
+namespace casts_test {
+
 namespace {
 
 using ckpt::dtype;
@@ -124,3 +126,5 @@ TEST_CASE("only whole vectors are converted, and nothing is written behind them"
 }
 
 } // namespace
+
+} // namespace casts_test

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace convert_test {
+
 namespace {
 
 using ckpt::dtype;
@@ -248,3 +250,5 @@ TEST_CASE("the first packed value is in the low bits") {
 }
 
 } // namespace
+
+} // namespace convert_test

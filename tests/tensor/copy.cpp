@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+namespace copy_test {
+
 using ckpt::dtype;
 using ckpt::errc;
 using ckpt::tensor_copy;
@@ -113,3 +115,5 @@ TEST_CASE("moving leaves nothing behind; a failed read is passed on") {
     storage.failure = errc::zip_header_mismatch;
     CHECK(tensor_copy<float, 1>::of(t.get()).error().code == errc::zip_header_mismatch);
 }
+
+} // namespace copy_test

@@ -6,6 +6,8 @@
 
 #include <string>
 
+namespace dtype_test {
+
 namespace {
 
 TEST_CASE("every dtype has its row, its name and a way back from the name") {
@@ -59,3 +61,5 @@ static_assert(!ckpt::element<char> && !ckpt::element<std::string> && !ckpt::elem
 static_assert(!ckpt::element<long double>);
 
 } // namespace
+
+} // namespace dtype_test

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+namespace half_test {
+
 // NaNs are told by their bits throughout, so that the file means the same under -ffast-math.
 namespace {
 
@@ -137,3 +139,5 @@ TEST_CASE("NaN stays NaN, with the bits that PyTorch gives it") {
 }
 
 } // namespace
+
+} // namespace half_test

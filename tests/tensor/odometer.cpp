@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <vector>
 
+namespace odometer_test {
+
 using ckpt::detail::next_index;
 
 namespace {
@@ -37,3 +39,5 @@ TEST_CASE("without dimensions there is one index") {
 }
 
 } // namespace
+
+} // namespace odometer_test

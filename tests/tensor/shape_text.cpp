@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+namespace shape_text_test {
+
 using namespace ckpt::detail;
 
 namespace {
@@ -25,3 +27,5 @@ TEST_CASE("a shape stands in brackets, whole unless it is cut") {
 }
 
 } // namespace
+
+} // namespace shape_text_test

@@ -15,6 +15,8 @@
 #include <numeric>
 #include <vector>
 
+namespace statistics_test {
+
 using ckpt::dtype;
 using ckpt::errc;
 using ckpt::statistics;
@@ -180,3 +182,5 @@ TEST_CASE("the edges of a packed tensor are unpacked where they lie, and need a 
         CHECK(edges(fake::tensor(storage, type, {11, 9}, {1, 11}, 3), 2).empty());
     }
 }
+
+} // namespace statistics_test

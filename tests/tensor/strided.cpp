@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+namespace strided_test {
+
 // That strided copies give the right elements is tested through tensors, in tensor.cpp.
 namespace {
 
@@ -189,3 +191,5 @@ TEST_CASE("rows that go around the cache, at any place") {
 }
 
 } // namespace
+
+} // namespace strided_test

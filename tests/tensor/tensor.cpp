@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+namespace tensor_test {
+
 namespace {
 
 using ckpt::dtype;
@@ -707,3 +709,5 @@ TEST_CASE("a tensor that was never checked cannot reach outside its storage") {
 }
 
 } // namespace
+
+} // namespace tensor_test

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <type_traits>
 
+namespace view_test {
+
 namespace {
 
 static_assert(std::is_trivially_copyable_v<ckpt::tensor_view<float, 2>>);
@@ -68,3 +70,5 @@ TEST_CASE("sizes of 1 and 0 do not spoil contiguity") {
 }
 
 } // namespace
+
+} // namespace view_test

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+namespace foreign_test {
+
 using ckpt::errc;
 using ckpt::kind;
 using namespace test_support;
@@ -185,3 +187,5 @@ TEST_CASE("of arguments, the first 64 are looked at for a class that is the reas
         CHECK(why->code == (n == 64 ? errc::global_not_allowed : errc::bad_arguments));
     }
 }
+
+} // namespace foreign_test

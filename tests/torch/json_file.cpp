@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+namespace json_file_test {
+
 using ckpt::errc;
 using ckpt::kind;
 using namespace test_support;
@@ -158,3 +160,5 @@ TEST_CASE("a file without a folder in its path has its configuration in the pres
     CHECK(ckpt::open_any(".").value().config().get<int>("n_head").value() == 2);
     std::filesystem::current_path(before);
 }
+
+} // namespace json_file_test

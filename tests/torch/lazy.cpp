@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+namespace lazy_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -87,3 +89,5 @@ TEST_CASE("the methods that a lazy module's hooks name are no attack, unless som
     CHECK(verdict_of(pkl::call(infer, {pkl::none})) == ckpt::file_verdict::dangerous);
     CHECK(verdict_of(pkl::call(pkl::global("functools", "partial"), {infer})) == ckpt::file_verdict::clean);
 }
+
+} // namespace lazy_test

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace legacy_layout_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace pkl;
@@ -300,3 +302,5 @@ TEST_CASE("storages of a stream that begin like a pickle are scanned, those of h
     CHECK(verdict_of("\x80\x02" + std::string(600, '(')) == ckpt::file_verdict::clean);
     CHECK(verdict_of(std::string()) == ckpt::file_verdict::clean);
 }
+
+} // namespace legacy_layout_test

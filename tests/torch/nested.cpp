@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+namespace nested_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -156,3 +158,5 @@ TEST_CASE("V1: with the batch, a nested tensor has at most limits.tensor_rank di
     CHECK(of_rank(64).entry == errc::shape_invalid);
     CHECK(of_rank(64).text.find("a jagged tensor of 64 dimensions in a batch, the limit is 64") != std::string::npos);
 }
+
+} // namespace nested_test

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace pickle_checkpoint_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace pkl;
@@ -271,3 +273,5 @@ TEST_CASE("tensors of torch 0.1 to 0.3: classes with a state, Variables, Paramet
         CHECK(tensor_of(global(module, name) + ")\x81" + tuple({yes, no, none}) + "b") == "bad_arguments");
     }
 }
+
+} // namespace pickle_checkpoint_test

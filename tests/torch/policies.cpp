@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace policies_test {
+
 using ckpt::errc;
 using ckpt::verdict;
 using namespace test_support;
@@ -228,3 +230,5 @@ TEST_CASE("scan_globals tells every name with its verdict, count and place, and 
                                            "collections OrderedDict 2 build a", "os system 1 dangerous c",
                                            "mine Net 1 refuse d"});
 }
+
+} // namespace policies_test

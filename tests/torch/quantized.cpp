@@ -19,6 +19,8 @@
 #include <string_view>
 #include <vector>
 
+namespace quantized_test {
+
 using ckpt::errc;
 using namespace test_support;
 using pkl::per_channel, pkl::per_tensor, pkl::qtensor;
@@ -210,3 +212,5 @@ TEST_CASE("real files: the numbers are torch's, bit for bit") {
     }
     CHECK(compared > 25);
 }
+
+} // namespace quantized_test

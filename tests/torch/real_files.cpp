@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+namespace real_files_test {
+
 using ckpt::errc;
 namespace fs = std::filesystem;
 
@@ -416,3 +418,5 @@ TEST_CASE("what wrote a file is told by its records") {
     CHECK(container("archives/torch-2.13/tied.pt2") == "pt2");
     CHECK(container("archives/torch-2.13/before_2_8.pt2") == "pt2");
 }
+
+} // namespace real_files_test

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+namespace rebuild_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -520,3 +522,5 @@ TEST_CASE("R2: a tensor built from itself, or from what holds it, is an error va
     REQUIRE(opened->root().at("t").value().refusal() != nullptr);
     CHECK(opened->root().at("good").value().refusal() == nullptr);
 }
+
+} // namespace rebuild_test

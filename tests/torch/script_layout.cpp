@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace script_layout_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace std::string_literals;
@@ -627,3 +629,5 @@ TEST_CASE("V1: tensors of PT2 and of model.json have at most limits.tensor_rank 
         CHECK(weights.at("w").error().detail == "the tensor has 65 dimensions, the limit is 64");
     }
 }
+
+} // namespace script_layout_test

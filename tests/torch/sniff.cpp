@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+namespace sniff_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace std::string_literals;
@@ -259,3 +261,5 @@ TEST_CASE("a zip archive whose first two bytes were overwritten is named, with w
     marked.pop_back();
     CHECK(ckpt::open_bytes(bytes_of(marked)).error().detail.find("changed from") == std::string::npos);
 }
+
+} // namespace sniff_test

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+namespace sparse_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -356,3 +358,5 @@ TEST_CASE("R1: verify checks indices of tensors of 16 times the file's bytes, an
     CHECK(code_of((budget - 8) / 4) == errc::indices_invalid);
     CHECK(code_of((budget - 8) / 4 + 1) == errc::limit);
 }
+
+} // namespace sparse_test

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace storages_test {
+
 using ckpt::errc;
 using ckpt::io_mode;
 using ckpt::open_options;
@@ -490,3 +492,5 @@ TEST_CASE("numpy arrays lie in the pickle and come out in both byte orders, mapp
     CHECK(out[0].crc == out[1].crc);
     CHECK(out[0].crc == out[2].crc);
 }
+
+} // namespace storages_test

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+namespace tar_checkpoint_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace pkl;
@@ -243,3 +245,5 @@ TEST_CASE("limits.pickle_bytes bounds each pickle of a member") {
     CHECK(refused.detail == "a pickle of more than " + std::to_string(longest - 1) + " bytes");
     CHECK(refused.hint.find("limits.pickle_bytes") != std::string::npos);
 }
+
+} // namespace tar_checkpoint_test

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace tar_member_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace std::string_literals;
@@ -125,3 +127,5 @@ TEST_CASE("a member that is damaged is refused as it would be by itself, with pl
     CHECK(refused.offset == file.find("cos\nsystem"));
     for (std::size_t n = 512; n < cut.size(); n += 509) CHECK_FALSE(open(cut.substr(0, n)).has_value());
 }
+
+} // namespace tar_member_test

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace tensordict_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -248,3 +250,5 @@ TEST_CASE("what torch.topk returns is known data") {
               .error()
               .code == errc::global_not_allowed);
 }
+
+} // namespace tensordict_test

@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+namespace whole_calls_test {
+
 using namespace test_support;
 namespace fs = std::filesystem;
 
@@ -353,3 +355,5 @@ TEST_CASE("every file of the test data tells the same both ways") {
     }
     CHECK(files > 100);
 }
+
+} // namespace whole_calls_test

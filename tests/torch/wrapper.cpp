@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+namespace wrapper_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -369,3 +371,5 @@ TEST_CASE("V1: shells and arrays of numpy have at most limits.tensor_rank dimens
     for (const std::string& value : {shell(65), array(65)})
         CHECK(refusal_of(value) == "shape_invalid: the tensor has 65 dimensions, the limit is 64");
 }
+
+} // namespace wrapper_test

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+namespace zip_layout_test {
+
 using ckpt::errc;
 using namespace test_support;
 using namespace std::string_literals;
@@ -228,3 +230,5 @@ TEST_CASE("the facts of a file are told") {
     CHECK(std::all_of(opened.records().begin(), opened.records().end(),
                       [&](const ckpt::record& r) { return r.bound <= file.size(); }));
 }
+
+} // namespace zip_layout_test

@@ -25,6 +25,8 @@
 #include <string_view>
 #include <vector>
 
+namespace gguf_test {
+
 using ckpt::errc;
 using ckpt::gguf_entry;
 using ckpt::gguf_quant;
@@ -376,3 +378,5 @@ TEST_CASE("progress counts what is read, and stops the call with nothing left be
     CHECK(ckpt::write_gguf(in.weights(), path, {.overwrite = true, .progress = stop}).error().code == errc::cancelled);
     CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
+
+} // namespace gguf_test

@@ -19,6 +19,8 @@
 #include <string>
 #include <vector>
 
+namespace memory_test {
+
 #if CKPT_EXCEPTIONS
 
 namespace {
@@ -39,10 +41,14 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
 
 } // namespace
 
-void* operator new(std::size_t n) { return allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
-void* operator new[](std::size_t n) { return allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
-void* operator new(std::size_t n, std::align_val_t a) { return allocate(n, static_cast<std::size_t>(a)); }
-void* operator new[](std::size_t n, std::align_val_t a) { return allocate(n, static_cast<std::size_t>(a)); }
+} // namespace memory_test
+
+void* operator new(std::size_t n) { return memory_test::allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
+void* operator new[](std::size_t n) { return memory_test::allocate(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
+void* operator new(std::size_t n, std::align_val_t a) { return memory_test::allocate(n, static_cast<std::size_t>(a)); }
+void* operator new[](std::size_t n, std::align_val_t a) {
+    return memory_test::allocate(n, static_cast<std::size_t>(a));
+}
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
@@ -51,6 +57,8 @@ void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace memory_test {
 
 using namespace test_support;
 
@@ -147,3 +155,5 @@ TEST_CASE("a value that can be written takes no memory of its own, nor does anot
 }
 
 #endif
+
+} // namespace memory_test

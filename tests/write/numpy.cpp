@@ -21,6 +21,8 @@
 #include <string_view>
 #include <vector>
 
+namespace numpy_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -152,3 +154,5 @@ TEST_CASE("an archive beyond 4 GiB reads back, and has the size that was planned
     CHECK(report.tensors() == 2);
 }
 #endif
+
+} // namespace numpy_test

@@ -29,6 +29,8 @@
 #include <unistd.h>
 #endif
 
+namespace output_test {
+
 using ckpt::errc;
 using ckpt::detail::output_file;
 using test_support::temporary_folder;
@@ -199,28 +201,40 @@ template <class... Args> long direct(long number, Args... args) { return ::sysca
 
 } // namespace
 
+} // namespace output_test
+
 extern "C" {
 ssize_t pwrite64(int file, const void* from, size_t length, off64_t at) {
-    return fails() ? -1 : direct(SYS_pwrite64, file, from, std::min(length, injected.most), at);
+    return output_test::fails()
+               ? -1
+               : output_test::direct(SYS_pwrite64, file, from, std::min(length, output_test::injected.most), at);
 }
 ssize_t copy_file_range(int from, off64_t* in, int to, off64_t* out, size_t length, unsigned flags) {
-    ++injected.copies;
-    return fails() ? -1 : direct(SYS_copy_file_range, from, in, to, out, std::min(length, injected.most), flags);
+    ++output_test::injected.copies;
+    return output_test::fails() ? -1
+                                : output_test::direct(SYS_copy_file_range, from, in, to, out,
+                                                      std::min(length, output_test::injected.most), flags);
 }
 int fstatfs(int file, struct ::statfs* status) noexcept {
-    const long done = direct(SYS_fstatfs, file, status);
-    if (done == 0 && injected.server) status->f_type = 0x6969;
+    const long done = output_test::direct(SYS_fstatfs, file, status);
+    if (done == 0 && output_test::injected.server) status->f_type = 0x6969;
     return static_cast<int>(done);
 }
-int fchmod(int file, mode_t mode) noexcept { return fails() ? -1 : static_cast<int>(direct(SYS_fchmod, file, mode)); }
-int fsync(int file) { return fails() ? -1 : static_cast<int>(direct(SYS_fsync, file)); }
+int fchmod(int file, mode_t mode) noexcept {
+    return output_test::fails() ? -1 : static_cast<int>(output_test::direct(SYS_fchmod, file, mode));
+}
+int fsync(int file) { return output_test::fails() ? -1 : static_cast<int>(output_test::direct(SYS_fsync, file)); }
 int link(const char* from, const char* to) noexcept {
-    return fails() ? -1 : static_cast<int>(direct(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0));
+    return output_test::fails() ? -1
+                                : static_cast<int>(output_test::direct(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0));
 }
 int rename(const char* from, const char* to) noexcept {
-    return fails() ? -1 : static_cast<int>(direct(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
+    return output_test::fails() ? -1
+                                : static_cast<int>(output_test::direct(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
 }
 }
+
+namespace output_test {
 
 namespace {
 
@@ -346,3 +360,5 @@ TEST_CASE("where the system takes little at once, the file is the same") {
 }
 
 #endif
+
+} // namespace output_test

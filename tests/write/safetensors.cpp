@@ -22,6 +22,8 @@
 #include <string_view>
 #include <vector>
 
+namespace safetensors_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -289,3 +291,5 @@ TEST_CASE("a source that is cut meanwhile is an error, and nothing is written") 
     CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
 }
 #endif
+
+} // namespace safetensors_test

@@ -30,6 +30,8 @@
 #include <utility>
 #include <vector>
 
+namespace torch_test {
+
 using ckpt::errc;
 using namespace test_support;
 
@@ -594,3 +596,5 @@ TEST_CASE("progress counts storages, and a call that is stopped or fails leaves 
     CHECK(read_file(path) == before);
     CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 2);
 }
+
+} // namespace torch_test
