@@ -86,17 +86,20 @@ def on_terminal(command, stream="stdout", seen=None, **options):
         return None
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **options.pop("env", {})}
     child = subprocess.Popen(command, **{stream: its}, env=environment, **options)
-    out, ended = b"", False
-    # Its end stays open until all is read: what is still under way when the last one closes can be lost.
-    while not ended or select.select([ours], [], [], 0.1)[0]:
-        ended = child.poll() is not None
+    # Its end stays open until all is read: what is still under way when the last one closes can be lost. What comes
+    # behind all that the child wrote says that it is read.
+    out, end, ended = b"", b"\x04", False
+    while not (ended and out.endswith(end)):
         if select.select([ours], [], [], 0.01)[0]:
             out += os.read(ours, 65536)
+        elif not ended and child.poll() is not None:
+            ended = True
+            os.write(its, end)
         if seen:
             seen(child, out.decode("utf-8", "replace"))
     os.close(ours)
     os.close(its)
-    return out.decode("utf-8").replace("\r\n", "\n")
+    return out.removesuffix(end).decode("utf-8").replace("\r\n", "\n")
 
 
 def run(command, **options):
