@@ -25,6 +25,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <mutex>
 #include <set>
 #include <span>
@@ -281,20 +282,26 @@ fault arrives_wrongly(const subject& s, const ckpt::upload_plan& plan, typename 
         auto& run = **started;
         auto tensors = run.plan().tensors;
         std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.pieces < b.pieces; });
+        // What two pieces bring is in use before a stream waits for anything that the third needs.
+        std::promise<void> first_used;
         std::thread opens{[&] {
             wait_here.wait_until_reached();
+            first_used.get_future().wait();
             usleep(20'000); // whoever does not wait for the next piece goes on
             wait_here.open();
         }};
         fault found;
         std::size_t used = 0;
+        bool is_said = false;
         for (const auto& t : tensors) {
+            if (t.pieces > 2 && !std::exchange(is_said, true)) first_used.set_value();
             const auto memory = run.await(t, users[t.target]);
             if (!memory) found = "no tensor: " + memory.error().message();
             if (!memory || t.nbytes == 0) continue;
             works = works && use(*memory, t, back.subspan(used), users[t.target]);
             used += static_cast<std::size_t>(t.nbytes);
         }
+        if (!is_said) first_used.set_value();
         opens.join();
         if (!found.empty()) return found;
         const auto memory = run.get();
@@ -817,8 +824,8 @@ template <class Engine> fault probe() {
         if (auto f = fails_to_upload<Engine>(other, numbers, how); !f.empty()) return f;
     }
 
-    // As they arrive; the first of them with the first piece.
-    const auto in_order = s.plan(ckpt::upload_layout::file_image, {"a.bias", "mask"});
+    // As they arrive; the first of them with the first piece, and what kernels convert with the second.
+    const auto in_order = s.plan(ckpt::upload_layout::file_image, {"a.bias", "mask", "br*"});
     for (const mode m : {mode::eager, mode::lazy, mode::random})
         for (const unsigned readers : {0u, 2u}) {
             auto arriving = how;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """check.py [--all] CHECKPOINT [--library FILE] COMPILER...: two sources with every header link into one program.
 
-Header-only and compiled; with --all also header-only without exceptions, and two that share nothing. Where two kinds
-are mixed and an object of ckpt passes between them, the program must not link, and the linker must name the kind that
-it misses. FILE is the library of the compiled mode, built by the same compiler.
+Header-only and compiled; with --all also header-only without exceptions, two that share nothing, and a source of the
+program that holds all definitions, which is only checked otherwise. Where two kinds are mixed and an object of ckpt
+passes between them, the program must not link, and the linker must name the kind that it misses. FILE is the library
+of the compiled mode, built by the same compiler.
 """
 import pathlib
 import re
@@ -45,7 +46,8 @@ def main(*arguments):
         library, compiler = [compiler[1], "-pthread"], compiler[2:]
     links = [(*link, []) for link in LINKS] + [(*link, library) for link in WITH_LIBRARY if library]
     if not every:
-        links = [link for link in links if not re.search(" noexcept|itself throwing", f"{link[0]} {link[1]}")]
+        links = [link for link in links
+                 if not re.search(" noexcept|itself throwing|holds_definitions", f"{link[0]} {link[1]}")]
     with scratch() as name:
         folder = pathlib.Path(name)
         (folder / "everything.hpp").write_text("#pragma once\n" + "".join(
@@ -56,6 +58,9 @@ def main(*arguments):
             source, kind = wanted.split()
             objects[wanted] = [*compiler, "-std=c++20", *STRICT, *KINDS[kind], "-I", INCLUDE, "-I", folder,
                                "-c", HERE / f"{source}.cpp", "-o", folder / f"{source}-{kind}.o"]
+        if not every:
+            objects["holds_definitions"] = [*compiler, "-std=c++20", *STRICT, "-DCKPT_COMPILED", "-I", INCLUDE, "-I",
+                                            folder, "-fsyntax-only", HERE / "holds_definitions.cpp"]
         for wanted, status, output in run_all(objects):
             report.check(f"{wanted} compiles", status == 0, "\n".join(output.splitlines()[:12]))
         for first, second, outcome, archive in links:
