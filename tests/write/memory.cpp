@@ -38,6 +38,8 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
     if (out == nullptr) throw std::bad_alloc{};
     return out;
 }
+/// Not inlined: GCC would see `free` of what `operator new` returned, and warn.
+[[gnu::noinline]] void give_back(void* p) noexcept { std::free(p); }
 
 } // namespace
 
@@ -49,14 +51,14 @@ void* operator new(std::size_t n, std::align_val_t a) { return memory_test::allo
 void* operator new[](std::size_t n, std::align_val_t a) {
     return memory_test::allocate(n, static_cast<std::size_t>(a));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p) noexcept { memory_test::give_back(p); }
+void operator delete[](void* p) noexcept { memory_test::give_back(p); }
+void operator delete(void* p, std::size_t) noexcept { memory_test::give_back(p); }
+void operator delete[](void* p, std::size_t) noexcept { memory_test::give_back(p); }
+void operator delete(void* p, std::align_val_t) noexcept { memory_test::give_back(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { memory_test::give_back(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { memory_test::give_back(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { memory_test::give_back(p); }
 
 namespace memory_test {
 
