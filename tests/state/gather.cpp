@@ -400,7 +400,7 @@ TEST_CASE("large tensors of odd sizes are read in parts, into strided destinatio
             for (int i = 0; i < 20; ++i) {
                 deep = make.reshaped(make.permuted(deep, {1, 0}), {257, 331});
                 deep = make.joined({make.narrowed(deep, 0, 100, 157), make.narrowed(deep, 0, 0, 100)}, 0);
-                if (plan.node(deep.node).depth + 4 > gather_plan::most_depth) break;
+                if (plan.node(deep.node).depth + 4u > gather_plan::most_depth) break;
             }
             CHECK(plan.node(deep.node).depth > 50);
             make.check(deep);

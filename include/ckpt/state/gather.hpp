@@ -45,28 +45,36 @@ enum class gather_op : std::uint8_t {
 
 class storage_readers; // tensor/access.hpp
 
-/// One tensor of a plan. Sizes are those of the result.
+/// One tensor of a plan. Sizes are those of the result. A map of a million keys has millions of nodes: what a leaf and
+/// what an operation has share their places.
 struct gather_node {
     gather_op op{};
     ckpt::dtype type{};
     bool compressed{false}; ///< whether a storage that it reads is compressed
     bool one_factor{false}; ///< of times
     std::uint32_t rank{0};
-    std::uint32_t depth{0};     ///< operations on the way to the stored elements
     std::uint32_t count{0};     ///< of parts
-    std::uint32_t dimension{0}; ///< of narrow, concat, pad and times
+    std::uint16_t depth{0};     ///< operations on the way to the stored elements
+    std::uint16_t dimension{0}; ///< of narrow, concat, pad and times: below 64, as all that is taken apart
     const std::int64_t* shape{};
     std::uint64_t numel{0};
-    std::uint64_t backing{0};       ///< bytes of the storages and values that it is made of
-    const tensor_data* data{};      ///< of a leaf
-    const storage_source* source{}; ///< of a leaf
-    const std::uint32_t* parts{};   ///< other nodes
-    /// permute: the dimensions; narrow: start; concat: where each part begins; pad: before; paste: the offsets of each
-    /// part, then the ends of all parts so far in the first dimension.
-    const std::int64_t* numbers{};
-    const std::byte* value{}; ///< of fill and pad: one element
-    /// times: one for each index of the dimension, or where `one_factor` is set one; product: s of base + s * B * A.
-    const double* factors{};
+    std::uint64_t backing{0}; ///< bytes of the storages and values that it is made of
+    union {
+        const tensor_data* data{};  ///< of a leaf
+        const std::uint32_t* parts; ///< of an operation: other nodes
+    };
+    union {
+        const storage_source* source{}; ///< of a leaf
+        /// permute: the dimensions; narrow: start; concat: where each part begins; pad: before; paste: the offsets of
+        /// each part, then the ends of all parts so far in the first dimension.
+        const std::int64_t* numbers;
+    };
+    union {
+        const std::byte* value{}; ///< of fill and pad: one element
+        /// times: one for each index of the dimension, or where `one_factor` is set one; product: s of
+        /// base + s * B * A.
+        const double* factors;
+    };
 
     [[nodiscard]] std::span<const std::int64_t> sizes() const noexcept { return {shape, rank}; }
 };
@@ -157,6 +165,10 @@ class gather_plan final : public counted {
         T* out = memory_.allocate<T>(numbers.size() + 1);
         for (std::size_t i = 0; i < numbers.size(); ++i) out[i] = numbers[i];
         return out;
+    }
+    /// The depth of an operation on node `i`.
+    [[nodiscard]] std::uint16_t above(std::uint32_t i) const noexcept {
+        return static_cast<std::uint16_t>(nodes_[i].depth + 1);
     }
     /// Sets shape and number of elements; that the product fits was checked.
     void set_shape(gather_node& node, std::span<const std::int64_t> shape);

@@ -29,21 +29,27 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// A name with a tensor, at some time while the steps run. Item 0 is the end of the list of those that stand there now.
 struct remap_item {
     std::string_view name{};
-    std::uint32_t node{0};    ///< of the plan
-    std::uint32_t parents{0}; ///< the only one, or where they begin in remap_record::links
-    std::uint32_t parent_count{0};
-    std::uint32_t rule{0}; ///< 1-based; 0: stood in the source
+    std::uint32_t node{0};   ///< of the plan
+    std::uint32_t change{0}; ///< that made it, numbered from 1; 0: it stood in the source
     std::uint32_t prev{0};
     std::uint32_t next{0};
 };
 
+/// Numbers of items. One lies here; of several, their count lies in remap_record::links, and they behind it. A plan has
+/// some millions of items (limits::entries), and as many links.
+struct item_list {
+    static constexpr std::uint32_t several = std::uint32_t{1} << 31;
+
+    std::uint32_t word{0}; ///< 0: none; an item; or `several` and where in links
+
+    [[nodiscard]] bool empty() const noexcept { return word == 0; }
+};
+
 /// One application of a rule: items that it took, and items that it made of them.
 struct remap_change {
-    std::uint32_t rule{0};
-    std::uint32_t inputs{0}; ///< the only one, or where they begin in remap_record::links
-    std::uint32_t input_count{0};
-    std::uint32_t outputs{0}; ///< as inputs
-    std::uint32_t output_count{0};
+    std::uint32_t rule{0}; ///< numbered from 1
+    item_list inputs{};
+    item_list outputs{};
     std::uint16_t dimension{0}; ///< below 64
     bool removes{true};         ///< the inputs give way to the outputs
 };
@@ -72,10 +78,10 @@ struct remap_record final : counted {
     shared<gather_plan> plan;
     arena names{};
     chunked_array<remap_item> items{};      ///< in `names`, too
-    std::vector<std::uint32_t> links{};     ///< lists of more than one item
+    std::vector<std::uint32_t> links{};     ///< see item_list
     std::vector<remap_change> changes{};    ///< in the order of the steps
     std::vector<std::uint32_t> step_ends{}; ///< how many changes there were after each step
-    std::vector<remap_change> dropped{};    ///< inputs only
+    std::vector<remap_change> dropped{};    ///< one input each
     std::vector<remap_alias> aliased{};
     std::vector<remap_equality> equalities{};
     std::vector<remap_collision> collisions{};
@@ -88,14 +94,19 @@ struct remap_record final : counted {
     /// "rule 3 (drop a)": how errors name it, as it was written, so that it can be pasted back.
     [[nodiscard]] std::string named(std::uint32_t number) const;
 
-    [[nodiscard]] std::span<const std::uint32_t> inputs(const remap_change& c) const noexcept {
-        return list(c.inputs, c.input_count);
-    }
+    [[nodiscard]] std::span<const std::uint32_t> inputs(const remap_change& c) const noexcept { return list(c.inputs); }
     [[nodiscard]] std::span<const std::uint32_t> outputs(const remap_change& c) const noexcept {
-        return list(c.outputs, c.output_count);
+        return list(c.outputs);
     }
-    [[nodiscard]] std::span<const std::uint32_t> parents(const remap_item& i) const noexcept {
-        return list(i.parents, i.parent_count);
+    /// The rule that made an item; 0 for one that stood in the source.
+    [[nodiscard]] std::uint32_t rule_of(std::uint32_t item) const noexcept {
+        const std::uint32_t change = items[item].change;
+        return change == 0 ? 0 : changes[change - 1].rule;
+    }
+    /// What an item was made of by that rule.
+    [[nodiscard]] std::span<const std::uint32_t> parents(std::uint32_t item) const noexcept {
+        const std::uint32_t change = items[item].change;
+        return change == 0 ? std::span<const std::uint32_t>{} : inputs(changes[change - 1]);
     }
     [[nodiscard]] const gather_node& node_of(std::uint32_t item) const noexcept { return plan->node(items[item].node); }
 
@@ -105,9 +116,10 @@ struct remap_record final : counted {
     void roots(std::uint32_t item, std::vector<std::uint32_t>& out) const;
 
   private:
-    /// A list of one lies where it is named.
-    [[nodiscard]] std::span<const std::uint32_t> list(const std::uint32_t& at, std::uint32_t count) const noexcept {
-        return count == 1 ? std::span{&at, 1} : std::span{links.data() + at, count};
+    [[nodiscard]] std::span<const std::uint32_t> list(const item_list& of) const noexcept {
+        if ((of.word & item_list::several) == 0) return {&of.word, of.empty() ? 0u : 1u};
+        const std::uint32_t* const at = links.data() + (of.word & ~item_list::several);
+        return {at + 1, *at};
     }
 };
 

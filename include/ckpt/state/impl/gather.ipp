@@ -17,14 +17,21 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// A node of `op` whose result is of `type`; the caller sets the rest.
+[[nodiscard]] inline gather_node new_node(gather_op op, ckpt::dtype type) noexcept {
+    gather_node out{};
+    out.op = op;
+    out.type = type;
+    return out;
+}
+
 CKPT_DETAIL_RARE std::uint32_t gather_plan::add_leaf(const tensor_data* data, const storage_source* source) {
-    gather_node out{.op = gather_op::leaf,
-                    .type = data->type,
-                    .rank = data->rank,
-                    .shape = data->shape,
-                    .numel = data->numel,
-                    .data = data,
-                    .source = source};
+    gather_node out = new_node(gather_op::leaf, data->type);
+    out.rank = data->rank;
+    out.shape = data->shape;
+    out.numel = data->numel;
+    out.data = data;
+    out.source = source;
     if (data->refusal == nullptr && data->kind == layout::strided && source != nullptr) {
         out.backing = source->nbytes(data->storage);
         out.compressed = source->is_compressed(data->storage);
@@ -87,7 +94,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::narrow(std::uint32_t of, std::uint32
                                 static_cast<std::uint64_t>(start) * static_cast<std::uint64_t>(d.strides[dimension]));
     }
     gather_node out = over(gather_op::narrow, of, shape);
-    out.dimension = dimension;
+    out.dimension = static_cast<std::uint16_t>(dimension);
     out.numbers = copy(std::span<const std::int64_t>{&start, 1});
     return add(out);
 }
@@ -106,9 +113,9 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::reshape(std::uint32_t of, std::span<
 CKPT_DETAIL_RARE std::uint32_t gather_plan::concat(std::span<const std::uint32_t> parts, std::uint32_t dimension) {
     if (parts.size() == 1) return parts[0];
     if (const std::uint32_t whole = adjacent(parts, dimension); whole != none) return whole;
-    gather_node out = nodes_[parts[0]];
-    out = {.op = gather_op::concat, .type = out.type, .rank = out.rank, .shape = out.shape};
-    std::vector<std::int64_t> shape(out.sizes().begin(), out.sizes().end());
+    const gather_node& head = nodes_[parts[0]];
+    gather_node out = new_node(gather_op::concat, head.type);
+    std::vector<std::int64_t> shape(head.sizes().begin(), head.sizes().end());
     std::vector<std::int64_t> begins;
     std::int64_t at = 0;
     for (const std::uint32_t part : parts) {
@@ -119,7 +126,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::concat(std::span<const std::uint32_t
     ++out.depth;
     shape[dimension] = at;
     set_shape(out, shape);
-    out.dimension = dimension;
+    out.dimension = static_cast<std::uint16_t>(dimension);
     out.numbers = copy(std::span<const std::int64_t>{begins});
     out.parts = copy(parts);
     out.count = static_cast<std::uint32_t>(parts.size());
@@ -129,7 +136,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::concat(std::span<const std::uint32_t
 CKPT_DETAIL_RARE std::uint32_t gather_plan::paste(std::span<const std::uint32_t> parts,
                                                   std::span<const std::int64_t> offsets,
                                                   std::span<const std::int64_t> shape) {
-    gather_node out{.op = gather_op::paste, .type = nodes_[parts[0]].type};
+    gather_node out = new_node(gather_op::paste, nodes_[parts[0]].type);
     set_shape(out, shape);
     std::vector<std::int64_t> numbers(offsets.begin(), offsets.end());
     std::int64_t end = 0;
@@ -152,7 +159,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::pad(std::uint32_t of, std::uint32_t 
     std::vector<std::int64_t> shape(nodes_[of].sizes().begin(), nodes_[of].sizes().end());
     shape[dimension] += before + after;
     gather_node out = over(gather_op::pad, of, shape);
-    out.dimension = dimension;
+    out.dimension = static_cast<std::uint16_t>(dimension);
     out.numbers = copy(std::span<const std::int64_t>{&before, 1});
     out.value = copy(std::span<const std::byte>{value});
     return add(out);
@@ -177,7 +184,8 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::cast(std::uint32_t of, ckpt::dtype t
 
 CKPT_DETAIL_RARE std::uint32_t gather_plan::fill(ckpt::dtype type, std::span<const std::int64_t> shape,
                                                  const std::array<std::byte, 16>& value) {
-    gather_node out{.op = gather_op::fill, .type = type, .depth = 1};
+    gather_node out = new_node(gather_op::fill, type);
+    out.depth = 1;
     out.value = copy(std::span<const std::byte>{value});
     set_shape(out, shape);
     return add(out);
@@ -189,8 +197,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::product(std::uint32_t base, std::uin
     const std::uint32_t parts[]{base, b, a};
     out.parts = copy(std::span<const std::uint32_t>{parts});
     out.count = 3;
-    for (const std::uint32_t part : parts)
-        if (nodes_[part].depth >= out.depth) out.depth = nodes_[part].depth + 1;
+    for (const std::uint32_t part : parts) out.depth = (std::max)(out.depth, above(part));
     out.type = ckpt::dtype::float32;
     out.factors = copy(std::span<const double>{&scale, 1});
     return add(out);
@@ -199,7 +206,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::product(std::uint32_t base, std::uin
 CKPT_DETAIL_RARE std::uint32_t gather_plan::times(std::uint32_t of, std::uint32_t dimension,
                                                   std::span<const double> factors) {
     gather_node out = over(gather_op::times, of, nodes_[of].sizes());
-    out.dimension = dimension;
+    out.dimension = static_cast<std::uint16_t>(dimension);
     out.factors = copy(factors);
     out.one_factor = factors.size() == 1;
     return add(out);
@@ -216,7 +223,7 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::dequantize(std::uint32_t leaf) {
     gather_node out = over(gather_op::dequantize, leaf, from.sizes());
     out.parts = copy(std::span<const std::uint32_t>{parts});
     out.count = static_cast<std::uint32_t>(parts.size());
-    for (const std::uint32_t part : parts) out.depth = (std::max)(out.depth, nodes_[part].depth + 1);
+    for (const std::uint32_t part : parts) out.depth = (std::max)(out.depth, above(part));
     out.type = ckpt::dtype::float32;
     return add(out);
 }
@@ -279,7 +286,8 @@ CKPT_DETAIL_RARE void gather_plan::set_shape(gather_node& node, std::span<const 
 }
 
 CKPT_DETAIL_RARE gather_node gather_plan::over(gather_op op, std::uint32_t of, std::span<const std::int64_t> shape) {
-    gather_node out{.op = op, .type = nodes_[of].type, .depth = nodes_[of].depth + 1};
+    gather_node out = new_node(op, nodes_[of].type);
+    out.depth = above(of);
     set_shape(out, shape);
     out.parts = copy(std::span<const std::uint32_t>{&of, 1});
     out.count = 1;

@@ -52,7 +52,7 @@ CKPT_DETAIL_DEF result<std::uint32_t> lora_node(gather_plan& plan, std::uint32_t
         const bool dense = n.op != gather_op::leaf || (n.data->refusal == nullptr && n.data->kind == layout::strided);
         if (!dense || !is_convertible(n.type, dtype::float32) || info(n.type).packed)
             return wrong("all three must be strided and convertible to float32");
-        if (n.depth + 4 >= gather_plan::most_depth) return wrong("too many operations on one tensor");
+        if (n.depth + 4u >= gather_plan::most_depth) return wrong("too many operations on one tensor");
     }
     const dtype own = plan.node(base).type;
     if (!is_convertible(dtype::float32, own)) return wrong("the base has no floating type");

@@ -44,10 +44,10 @@ class plan_lists {
     }
     void list_moves() {
         std::size_t changed = 0;
-        for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) changed += r_.items[i].rule != 0;
+        for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) changed += r_.items[i].change != 0;
         out_.moves.reserve(changed); // a move has 88 bytes; a merged key has several
         for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) {
-            const std::uint32_t rule = r_.items[i].rule;
+            const std::uint32_t rule = r_.rule_of(i);
             if (rule == 0) continue;
             const rule_verb verb = r_.rule(rule).verb;
             r_.roots(i, roots_);
@@ -87,7 +87,7 @@ class plan_lists {
             out.to = c.name;
             for (const std::uint32_t i : c.items) {
                 out.from.push_back(first_root(i));
-                out.rules.push_back(r_.items[i].rule);
+                out.rules.push_back(r_.rule_of(i));
             }
         }
     }
@@ -107,18 +107,14 @@ class key_trace {
 
     /// Marks what is made of a key of the source, or what a key of the result is made of. False where neither has it.
     bool mark(std::string_view key) {
-        bool found = false;
-        for (std::uint32_t i = 1; i < r_.items.size() && r_.items[i].rule == 0; ++i) {
-            if (r_.items[i].name != key) continue;
-            follow(i);
-            found = true;
-        }
-        if (found) {
+        if (const std::uint32_t root = r_.root_named(key); root != 0) {
+            follow(root);
             for (const remap_change& c : r_.changes)
                 if (touches(r_.inputs(c)))
                     for (const std::uint32_t o : r_.outputs(c)) follow(o);
             return true;
         }
+        bool found = false;
         for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) {
             if (r_.items[i].name != key) continue;
             concerned_[i] = 1;
@@ -149,7 +145,7 @@ class key_trace {
     }
     void add_line(const remap_change& c, std::vector<remap_plan::trace_line>& out) const {
         // What has no inputs was filled, and is told by what came out.
-        if (!touches(c.input_count != 0 ? r_.inputs(c) : r_.outputs(c))) return;
+        if (!touches(c.inputs.empty() ? r_.outputs(c) : r_.inputs(c))) return;
         remap_plan::trace_line& line = out.emplace_back();
         line.rule = c.rule;
         for (const std::uint32_t i : r_.inputs(c)) line.before.push_back(std::string(r_.items[i].name));

@@ -19,7 +19,7 @@ CKPT_DETAIL_DEF std::vector<planned_tensor> planned_tensors(const remap_plan& pl
         planned_tensor& one = out.emplace_back();
         one.key = r.items[i].name;
         one.type = node.type;
-        if (node.data == nullptr || node.data->refusal == nullptr)
+        if (node.op != gather_op::leaf || node.data->refusal == nullptr)
             one.shape.emplace(node.sizes().begin(), node.sizes().end());
     }
     return out;

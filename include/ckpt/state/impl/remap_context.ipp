@@ -55,7 +55,7 @@ CKPT_DETAIL_DEF std::uint32_t remap_context::new_item(std::string_view name, std
         gave_up_ = true;
         return 0;
     }
-    r.items.push_back(r.names, {.name = name, .node = node, .rule = rule});
+    r.items.push_back(r.names, {.name = name, .node = node});
     return static_cast<std::uint32_t>(r.items.size() - 1);
 }
 
@@ -63,25 +63,22 @@ CKPT_DETAIL_DEF void remap_context::change(std::uint32_t rule, std::span<const s
                                            std::span<const std::uint32_t> outputs, bool removes,
                                            std::uint32_t dimension) {
     const auto link = [this](std::span<const std::uint32_t> items) {
-        if (items.size() == 1) return items[0];
+        if (items.size() <= 1) return item_list{items.empty() ? 0 : items[0]};
         const auto at = static_cast<std::uint32_t>(r.links.size());
+        r.links.push_back(static_cast<std::uint32_t>(items.size()));
         r.links.insert(r.links.end(), items.begin(), items.end());
-        return at;
+        return item_list{at | item_list::several};
     };
-    remap_change c{.rule = rule, .dimension = static_cast<std::uint16_t>(dimension), .removes = removes};
-    c.inputs = link(inputs);
-    c.input_count = static_cast<std::uint32_t>(inputs.size());
-    c.outputs = link(outputs);
-    c.output_count = static_cast<std::uint32_t>(outputs.size());
-    for (const std::uint32_t out : outputs) {
-        r.items[out].parents = c.inputs;
-        r.items[out].parent_count = c.input_count;
-    }
-    r.changes.push_back(c);
+    r.changes.push_back({.rule = rule,
+                         .inputs = link(inputs),
+                         .outputs = link(outputs),
+                         .dimension = static_cast<std::uint16_t>(dimension),
+                         .removes = removes});
+    for (const std::uint32_t out : outputs) r.items[out].change = static_cast<std::uint32_t>(r.changes.size());
 }
 
 CKPT_DETAIL_DEF void remap_context::drop(std::uint32_t rule, std::uint32_t item) {
-    r.dropped.push_back({.rule = rule, .inputs = item, .input_count = 1});
+    r.dropped.push_back({.rule = rule, .inputs = {item}});
     dropped_items.push_back(item);
 }
 

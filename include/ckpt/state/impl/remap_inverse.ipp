@@ -27,7 +27,7 @@ CKPT_DETAIL_DEF result<void> inverse_writer::check() const {
     };
     for (const remap_change& d : r_.dropped) blame(d.rule, str_cat("it dropped ", quoted(name_of(r_.inputs(d)[0]))));
     for (const remap_alias& a : r_.aliased) {
-        const std::uint32_t rule = (std::max)(r_.items[a.kept].rule, r_.items[a.gone].rule);
+        const std::uint32_t rule = (std::max)(r_.rule_of(a.kept), r_.rule_of(a.gone));
         blame(rule, str_cat("it merged two names of one tensor under ", quoted(name_of(a.kept))));
     }
     for (const remap_change& c : r_.changes)
@@ -44,7 +44,7 @@ CKPT_DETAIL_DEF std::string inverse_writer::obstacle(const remap_change& change)
     for (const std::uint32_t in : r_.inputs(change))
         if (renames && check_name(name_of(in)) != nullptr)
             return str_cat("no rule can give ", quoted(name_of(in)), " its name back");
-    const std::string key = change.output_count != 0 ? quoted(name_of(r_.outputs(change)[0])) : std::string{};
+    const std::string key = !change.outputs.empty() ? quoted(name_of(r_.outputs(change)[0])) : std::string{};
     if (verb == rule_verb::narrow) return str_cat("it cut ", key);
     if (verb == rule_verb::fill) return str_cat("it filled ", key);
     if (verb != rule_verb::cast) return {};

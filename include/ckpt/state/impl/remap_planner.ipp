@@ -70,7 +70,7 @@ CKPT_DETAIL_DEF void remap_planner::apply(std::size_t first_change) {
     c_.dropped_items.clear();
     // New items stand where their first input stood; what is made of nothing stands last.
     for (const remap_change& c : changes) {
-        std::uint32_t after = c.input_count == 0 ? c_.keys.last() : r_.inputs(c)[0];
+        std::uint32_t after = c.inputs.empty() ? c_.keys.last() : r_.inputs(c)[0];
         for (const std::uint32_t out : r_.outputs(c)) {
             c_.keys.link_after(out, after);
             after = out;

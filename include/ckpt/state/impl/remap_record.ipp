@@ -29,19 +29,18 @@ CKPT_DETAIL_DEF std::uint32_t remap_record::root_named(std::string_view key) con
 
 CKPT_DETAIL_DEF void remap_record::roots(std::uint32_t item, std::vector<std::uint32_t>& out) const {
     out.clear();
-    while (items[item].rule != 0 && items[item].parent_count == 1) item = items[item].parents;
+    while (parents(item).size() == 1) item = parents(item)[0];
     std::vector<std::uint32_t> open{item};
     std::vector<std::uint32_t> seen; // sorted: a tensor may be part of another by many ways
     while (!open.empty()) {
         const std::uint32_t at = open.back();
         open.pop_back();
-        const remap_item& i = items[at];
         const auto place = std::lower_bound(seen.begin(), seen.end(), at);
         if (place != seen.end() && *place == at) continue;
         seen.insert(place, at);
-        if (i.rule == 0) out.push_back(at);
-        else
-            for (std::size_t k = i.parent_count; k-- > 0;) open.push_back(parents(i)[k]);
+        if (items[at].change == 0) out.push_back(at);
+        const std::span<const std::uint32_t> made_of = parents(at);
+        open.insert(open.end(), made_of.rbegin(), made_of.rend());
     }
 }
 

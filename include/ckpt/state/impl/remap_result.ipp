@@ -50,12 +50,12 @@ CKPT_DETAIL_DEF lineage::origin remapped_maker::origin_of_roots() const {
 
 CKPT_DETAIL_DEF void remapped_maker::add_chain(std::uint32_t item, lineage::origin& origin) const {
     std::vector<std::string_view> verbs;
-    for (std::uint32_t at = item; r_.items[at].rule != 0; at = r_.parents(r_.items[at])[0]) {
-        const rule_verb verb = r_.rule(r_.items[at].rule).verb;
+    for (std::uint32_t at = item; r_.items[at].change != 0; at = r_.parents(at)[0]) {
+        const rule_verb verb = r_.rule(r_.rule_of(at)).verb;
         verbs.push_back(name(verb));
         origin.cast = origin.cast || verb == rule_verb::cast;
         origin.converted = origin.converted || (verb >= rule_verb::split && verb != rule_verb::fill);
-        if (r_.items[at].parent_count == 0) break;
+        if (r_.parents(at).empty()) break;
     }
     for (std::size_t k = verbs.size(); k-- > 0;) {
         if (!origin.chain.empty()) origin.chain += ", ";
