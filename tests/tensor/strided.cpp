@@ -141,7 +141,8 @@ TEST_CASE("stored parts follow each other in the storage, and their elements kno
 }
 
 /// Whether a copy along `axes` puts each element where it belongs, and writes nothing else.
-bool copies(std::vector<detail::copy_axis> axes, std::size_t size, std::size_t misplaced) {
+bool copies(std::vector<detail::copy_axis> axes, std::size_t size, std::size_t misplaced,
+            std::uint64_t whole_bytes = 0) {
     std::uint64_t in_end = 1, out_end = 1;
     for (const auto& a : axes) in_end += (a.size - 1) * a.in, out_end += (a.size - 1) * a.out;
     std::vector<std::byte> in(in_end * size + misplaced), out(out_end * size + 64 + 64), expected;
@@ -159,7 +160,7 @@ bool copies(std::vector<detail::copy_axis> axes, std::size_t size, std::size_t m
     } while (detail::next_index(
         index, axes.size(), [&](std::size_t d) { return axes[d].size; },
         [&](std::size_t d, std::uint64_t n) { from_at += n * axes[d].in, to_at += n * axes[d].out; }));
-    detail::copy_axes(axes, size, in.data() + misplaced, to);
+    detail::copy_axes(axes, size, in.data() + misplaced, to, whole_bytes);
     return out == expected;
 }
 
@@ -178,6 +179,24 @@ TEST_CASE("transposed matrices of every element size, below and above whole squa
     CHECK(copies({{1200, 1, 1152}, {1152, 1200, 1}}, 4, 0)); // large enough to go around the cache
     CHECK(copies({{1200, 1, 1152}, {1152, 1200, 1}}, 2, 1));
     CHECK(copies({{1200, 1, 1100}, {1100, 1200, 1}}, 2, 0));
+}
+
+TEST_CASE("transposed matrices whose rows lie whole pages apart, in memory and around the cache") {
+    for (const std::uint64_t size : {1u, 2u, 4u, 8u})
+        for (const std::uint64_t rows : {192u, 531u}) { // 531 of them are more than 2 MiB
+            CAPTURE(size);
+            CAPTURE(rows);
+            const std::uint64_t step = 4096 / size, columns = step - 13;
+            CHECK(copies({{columns, 1, rows}, {rows, step, 1}}, size, 0));
+            CHECK(copies({{rows, step, 1}, {columns, 1, rows + 64}}, size, 8));
+        }
+}
+
+TEST_CASE("parts of a copy that is large go around the cache, to the same places") {
+    for (const std::size_t misplaced : {0u, 5u}) {
+        CHECK(copies({{64, 1, 192}, {192, 64, 1}}, 4, misplaced, 2 << 20));
+        CHECK(copies({{64, 192, 200}, {192, 1, 1}}, 4, misplaced, 2 << 20));
+    }
 }
 
 TEST_CASE("rows that go around the cache, at any place") {

@@ -97,8 +97,9 @@ template <class F>
     return {};
 }
 
-/// Copies dense elements of a region to where they belong.
-void scatter(const gather_region& region, std::size_t size, const std::byte* in, std::byte* out) noexcept;
+/// Copies dense elements of a region, which is a part of `whole`, to where they belong.
+void scatter(const gather_region& region, std::size_t size, const std::byte* in, std::byte* out,
+             const gather_region& whole) noexcept;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

@@ -74,8 +74,10 @@ struct merged_axes {
 };
 void merge_axes(std::span<const copy_axis> axes, merged_axes& out) noexcept;
 
-/// Copies along `axes`, the last one innermost; `in` and `out` are the elements with all indices 0.
-void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in, std::byte* out) noexcept;
+/// Copies along `axes`, the last one innermost; `in` and `out` are the elements with all indices 0. `whole_bytes`: of
+/// the copy that this is a part of, where there is one; much goes around the cache.
+void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in, std::byte* out,
+               std::uint64_t whole_bytes = 0) noexcept;
 
 /// The axes of a copy of `b` into row-major order, in the order of the dimensions.
 [[nodiscard]] std::array<copy_axis, 64> axes_of(const box& b) noexcept;

@@ -112,7 +112,7 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_leaf(const gather_node& node,
     const auto staged = [&](const gather_region& part, std::uint64_t offset) -> result<void> {
         buffer.resize(static_cast<std::size_t>(part.count() * size));
         if (auto done = dense(part, buffer.data()); !done) return done;
-        scatter(part, size, buffer.data(), out + offset * size);
+        scatter(part, size, buffer.data(), out + offset * size, region);
         return {};
     };
     return each_part(region, order_of(node), (access->memory == nullptr ? stored_part_bytes : part_bytes) / size, 0,
@@ -162,7 +162,7 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_reshaped(const gather_node& n
             gather_region dense = part;
             dense.make_dense();
             if (auto done = fetch_reshaped(node, dense, buffer.data()); !done) return done;
-            scatter(part, size, buffer.data(), out + offset * size);
+            scatter(part, size, buffer.data(), out + offset * size, region);
             return {};
         };
         return each_part(region, row_major, (node.compressed ? reshaped_part_bytes : part_bytes) / size, 0, staged);
@@ -324,7 +324,7 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_cast(const gather_node& node,
         if (!direct) output.resize(static_cast<std::size_t>(n * out_size));
         std::byte* to = direct ? out + offset * out_size : output.data();
         if (convert(from, input.data(), node.type, to, n) != n) return not_castable(from, node.type);
-        if (!direct) scatter(part, out_size, output.data(), out + offset * out_size);
+        if (!direct) scatter(part, out_size, output.data(), out + offset * out_size, region);
         return {};
     };
     return each_part(region, order_of(node), stored_part_bytes / (std::max)(in_size, out_size), 0, staged);
@@ -415,7 +415,7 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_times(const gather_node& node
         if (auto done = fetch(node.parts[0], dense, to); !done) return done;
         if (node.type == dtype::float64) multiply<double>(node, part, dtype::float64, to, buffer);
         else multiply<float>(node, part, dtype::float32, to, buffer);
-        if (!direct) scatter(part, size, elements.data(), out + offset * size);
+        if (!direct) scatter(part, size, elements.data(), out + offset * size, region);
         return {};
     };
     return each_part(region, order_of(node), stored_part_bytes / size, 0, staged);
@@ -482,7 +482,8 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_numbers(const gather_node& no
         }
         numbers.resize(integers.size());
         dequantize(how, 0, integers.data(), integers.size(), numbers.data());
-        scatter(part, sizeof(float), reinterpret_cast<const std::byte*>(numbers.data()), out + offset * sizeof(float));
+        scatter(part, sizeof(float), reinterpret_cast<const std::byte*>(numbers.data()), out + offset * sizeof(float),
+                region);
         return {};
     };
     return each_part(region, order_of(node), stored_part_bytes / sizeof(float), 0, staged);

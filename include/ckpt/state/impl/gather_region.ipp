@@ -31,13 +31,13 @@ CKPT_DETAIL_RARE void gather_region::make_dense() noexcept {
     }
 }
 
-CKPT_DETAIL_RARE void scatter(const gather_region& region, std::size_t size, const std::byte* in,
-                              std::byte* out) noexcept {
+CKPT_DETAIL_RARE void scatter(const gather_region& region, std::size_t size, const std::byte* in, std::byte* out,
+                              const gather_region& whole) noexcept {
     std::array<copy_axis, 64> axes{};
     gather_region dense = region;
     dense.make_dense();
     for (std::uint32_t i = 0; i < region.rank; ++i) axes[i] = {region.size[i], dense.stride[i], region.stride[i]};
-    copy_axes({axes.data(), region.rank}, size, in, out);
+    copy_axes({axes.data(), region.rank}, size, in, out, whole.count() * size);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

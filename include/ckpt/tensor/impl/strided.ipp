@@ -7,6 +7,7 @@
 #include <ckpt/tensor/strided.hpp>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -114,8 +115,17 @@ struct transposition {
     std::uint64_t in_step{};
     std::byte* out{};
     std::uint64_t out_step{};
-    bool streams{}; ///< around the cache
+    bool streams{};     ///< around the cache
+    std::byte* strip{}; ///< see strip_bytes; null: rows are taken where they are
 };
+
+/// How many rows of the source are taken together, so that as many elements of each row of the destination are written
+/// together: at least four lines of 64 bytes. Lines one by one, each in another page of memory, took twice as long.
+constexpr std::size_t tile_rows(std::size_t size) noexcept { return size > 4 ? 64 : 256 / size; }
+/// Where the step from row to row is a multiple of much of a page, their lines would push each other out of the cache.
+/// Such rows are first copied into a strip, each this far behind the other. A strip has at most 144 KiB.
+constexpr std::size_t strip_pitch(std::size_t size) noexcept { return (size < 4 ? 512 * size : 2048) + 64; }
+constexpr std::size_t strip_bytes(std::size_t size) noexcept { return tile_rows(size) * strip_pitch(size); }
 
 #if CKPT_DETAIL_LANES
 template <class V, int... Place>
@@ -126,8 +136,10 @@ CKPT_DETAIL_INLINE void zip_lanes(const V& a, const V& b, V& low, V& high,
     high = __builtin_shufflevector(a, b, (n / 2 + Place / 2 + Place % 2 * n)...);
 }
 
-/// Transposes squares of vectors of 16 bytes: 64 bytes of each row of the destination from as many rows of the source.
-template <class T> inline void transpose_lines(const std::byte* in, std::size_t pitch, std::byte* lines) noexcept {
+/// Transposes squares of vectors of 16 bytes: a line of 64 bytes of each row of the destination, from as many rows of
+/// the source. `pitch` and `line_pitch` are in bytes.
+template <class T>
+inline void transpose_lines(const std::byte* in, std::uint64_t pitch, std::byte* out, std::size_t line_pitch) noexcept {
     constexpr std::size_t n = 16 / sizeof(T);
     using vector = lanes<T, n>;
     for (std::size_t part = 0; part < 64; part += 16) {
@@ -143,30 +155,37 @@ template <class T> inline void transpose_lines(const std::byte* in, std::size_t 
             for (std::size_t i = 0; i < n; ++i) a[i] = b[i];
         }
 #pragma GCC unroll 16
-        for (std::size_t i = 0; i < n; ++i) store_lanes(a[i], lines + i * 64 + part);
+        for (std::size_t i = 0; i < n; ++i) store_lanes(a[i], out + i * line_pitch + part);
     }
 }
 
-/// Copies `rows` of the source, a multiple of 64 bytes in number, and `columns`, a multiple of 16 bytes. Rows are taken
-/// together first: where a step is a power of two, their lines would push each other out of the cache.
+/// Copies `rows` of the source, a multiple of 64 bytes in number, and `columns`, a multiple of 16 bytes.
 template <class T>
-inline void transpose_strips(const transposition& t, std::uint64_t rows, std::uint64_t columns) noexcept {
-    constexpr std::size_t high = 64 / sizeof(T), n = 16 / sizeof(T);
-    constexpr std::size_t wide = high > 32 ? 512 : 1024, pitch = wide + 64; // in bytes
-    alignas(64) std::byte strip[high * pitch];
-    alignas(64) std::byte lines[n * 64];
-    for (std::uint64_t row = 0; row < rows; row += high)
-        for (std::uint64_t at = 0; at < columns * sizeof(T); at += wide) {
+inline void transpose_tiles(const transposition& t, std::uint64_t rows, std::uint64_t columns) noexcept {
+    constexpr std::size_t in_line = 64 / sizeof(T), n = 16 / sizeof(T), pitch = strip_pitch(sizeof(T));
+    constexpr std::size_t most_rows = tile_rows(sizeof(T)), made_pitch = most_rows * sizeof(T);
+    const std::size_t most_bytes = t.strip != nullptr ? pitch - 64 : 256;
+    alignas(64) std::byte made[n * made_pitch];
+    for (std::uint64_t row = 0; row < rows; row += most_rows)
+        for (std::uint64_t at = 0; at < columns * sizeof(T); at += most_bytes) {
             const std::uint64_t left = columns * sizeof(T) - at;
-            const std::size_t bytes = left < wide ? static_cast<std::size_t>(left) : wide;
-            for (std::size_t i = 0; i < high; ++i)
-                std::memcpy(strip + i * pitch, t.in + (row + i) * t.in_step + at, bytes);
+            const std::size_t bytes = left < most_bytes ? static_cast<std::size_t>(left) : most_bytes;
+            const std::size_t high = rows - row < most_rows ? static_cast<std::size_t>(rows - row) : most_rows;
+            const std::byte* from = t.in + row * t.in_step + at;
+            if (t.strip != nullptr) {
+                for (std::size_t i = 0; i < high; ++i) std::memcpy(t.strip + i * pitch, from + i * t.in_step, bytes);
+                from = t.strip;
+            }
+            const std::uint64_t step = t.strip != nullptr ? pitch : t.in_step;
             for (std::size_t k = 0; k < bytes; k += 16) {
-                transpose_lines<T>(strip + k, pitch, lines);
+                for (std::size_t i = 0; i < high; i += in_line)
+                    transpose_lines<T>(from + i * step + k, step, made + i * sizeof(T), made_pitch);
                 std::byte* to = t.out + (at + k) / sizeof(T) * t.out_step + row * sizeof(T);
                 for (std::size_t i = 0; i < n; ++i, to += t.out_step) {
-                    if (t.streams) stream_line(to, lines + i * 64);
-                    else std::memcpy(to, lines + i * 64, 64);
+                    if (!t.streams) std::memcpy(to, made + i * made_pitch, high * sizeof(T));
+                    else
+                        for (std::size_t byte = 0; byte < high * sizeof(T); byte += 64)
+                            stream_line(to + byte, made + i * made_pitch + byte);
                 }
             }
         }
@@ -189,12 +208,16 @@ CKPT_DETAIL_COLD inline void transpose(const copy_axis& along, const copy_axis& 
         rows = across.size - across.size % (64 / size);
         columns = along.size - along.size % (16 / size);
         const std::uint64_t odd = reinterpret_cast<std::uintptr_t>(out) | (along.out * size);
-        const transposition t{in, across.in * size, out, along.out * size, streams && odd % 64 == 0};
-        if (size == 2) transpose_strips<std::uint16_t>(t, rows, columns);
-        else if (size == 4) transpose_strips<std::uint32_t>(t, rows, columns);
-        else if (size == 8) transpose_strips<std::uint64_t>(t, rows, columns);
+        transposition t{in, across.in * size, out, along.out * size, streams && odd % 64 == 0};
+        // Without a strip, where there is no memory for it, the copy only takes longer.
+        const bool collides = t.in_step % 1024 == 0 && rows * columns * size >= strip_bytes(size);
+        if (collides) t.strip = static_cast<std::byte*>(::operator new(strip_bytes(size), std::nothrow));
+        if (size == 2) transpose_tiles<std::uint16_t>(t, rows, columns);
+        else if (size == 4) transpose_tiles<std::uint32_t>(t, rows, columns);
+        else if (size == 8) transpose_tiles<std::uint64_t>(t, rows, columns);
         if constexpr (least == 1)
-            if (size == 1) transpose_strips<std::uint8_t>(t, rows, columns);
+            if (size == 1) transpose_tiles<std::uint8_t>(t, rows, columns);
+        ::operator delete(t.strip);
     }
 #endif
     const auto others = [&](std::uint64_t row, std::uint64_t last, std::uint64_t first) {
@@ -211,8 +234,8 @@ CKPT_DETAIL_COLD inline void transpose(const copy_axis& along, const copy_axis& 
     others(rows, across.size, 0);
 }
 
-CKPT_DETAIL_RARE void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in,
-                                std::byte* out) noexcept {
+CKPT_DETAIL_RARE void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in, std::byte* out,
+                                std::uint64_t whole_bytes) noexcept {
     merged_axes all;
     merge_axes(axes, all);
     if (all.count == 0) {
@@ -221,7 +244,7 @@ CKPT_DETAIL_RARE void copy_axes(std::span<const copy_axis> axes, std::size_t siz
     }
     std::uint64_t bytes = size;
     for (std::size_t d = 0; d < all.count; ++d) bytes *= all.axis[d].size;
-    const bool streams = bytes >= streamed_bytes;
+    const bool streams = (std::max)(bytes, whole_bytes) >= streamed_bytes;
     copy_axis last = all.axis[--all.count];
     // Two axes are copied at once where source elements follow each other along one and those of the destination along
     // the other.
@@ -312,7 +335,8 @@ CKPT_DETAIL_RARE result<void> gather(const storage_cursor& from, const box& b, s
             auto done = from.read((in_at + at * here.in) * size, {staging.data(), static_cast<std::size_t>(bytes)});
             if (!done) return done;
             axes[cut].size = n;
-            copy_axes({axes.data() + cut, b.rank - cut}, size, staging.data(), out + (out_at + at * here.out) * size);
+            copy_axes({axes.data() + cut, b.rank - cut}, size, staging.data(), out + (out_at + at * here.out) * size,
+                      count(b) * size);
             axes[cut].size = here.size;
         }
     } while (next_index(

@@ -32,15 +32,18 @@ CKPT_DETAIL_RARE error packed_error(ckpt::dtype type) {
     return {.code = errc::conversion, .detail = str_cat("element ", element, " does not fit into ", name(to))};
 }
 
-/// Converts elements that are read, in the order of their storage, so that each read is a large one whatever the
-/// strides are.
+/// Converts elements in the order of their storage, whatever the strides are: each read is a large one, and of elements
+/// in memory each line is loaded once.
 CKPT_DETAIL_COLD inline result<void> convert_stored(const tensor_data& data, storage_access& access, const box& whole,
                                                     ckpt::dtype to, std::byte* out) {
     const std::size_t in_size = itemsize(data.type);
     const std::size_t out_size = itemsize(to);
     const byte_order order = access.from.source->order(data.storage);
     const bool scattered = access.from.reader && access.from.reader->is_scattered();
-    const std::uint64_t most = (scattered ? unordered_part_bytes : stored_part_bytes) / (std::max)(in_size, out_size);
+    const std::uint64_t most_bytes = scattered                                     ? unordered_part_bytes
+                                     : access.memory != nullptr && is_dense(whole) ? part_bytes
+                                                                                   : stored_part_bytes;
+    const std::uint64_t most = most_bytes / (std::max)(in_size, out_size);
     std::vector<std::byte> stored;
     std::vector<std::byte> made;
     return for_each_stored_part(whole, most, [&](const stored_part& part) -> result<void> {
@@ -53,7 +56,7 @@ CKPT_DETAIL_COLD inline result<void> convert_stored(const tensor_data& data, sto
         std::byte* const converted = in_place ? there : made.data();
         const std::uint64_t fit = convert(data.type, stored.data(), to, converted, part.count);
         if (fit < part.count) return not_fitting(part.place(fit), to);
-        if (!in_place) copy_axes(part.axes, out_size, converted, there);
+        if (!in_place) copy_axes(part.axes, out_size, converted, there, count(whole) * out_size);
         return {};
     });
 }
@@ -119,16 +122,7 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
                              if (fit < n) return not_fitting(first + fit, to);
                              return {};
                          });
-    if (access.memory == nullptr) return convert_stored(data, access, whole, to, out);
-    std::vector<std::byte> buffer(access.part_size(whole, size));
-    return for_each_part(
-        whole, buffer.size() / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
-            if (auto read = access.gather_part(part, size, buffer.data()); !read) return read;
-            finish_elements(data.type, order, native_order(), data.neg, data.conj, buffer.data(), n);
-            const std::uint64_t fit = convert(data.type, buffer.data(), to, out + first * itemsize(to), n);
-            if (fit < n) return not_fitting(first + fit, to);
-            return {};
-        });
+    return convert_stored(data, access, whole, to, out);
 }
 
 /// Refuses memory that holds a part of an element.
